@@ -1,0 +1,42 @@
+# make demo   the whole loop on real images, from a bare checkout       make test   everything CI runs
+# make check  the fast suite      make lint   ruff and mypy      make bench   every benchmark, with peers
+# Needs python3 (3.11 or newer) and make; everything else goes into .venv in this folder.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test check lint bench lock clean
+
+demo: $(INSTALLED)
+	$(BIN)/visutility demo
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+# The lock holds exact versions with hashes for every supported Python; `make lock` writes it again.
+lock:
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet "uv>=0.9"
+	.venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+	    --group dev --extra demo --custom-compile-command "make lock" --output-file requirements/dev.txt pyproject.toml
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf .venv .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

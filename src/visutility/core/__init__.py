@@ -1,0 +1,1 @@
+"""What everything shares: errors, ids, time, randomness, codecs, settings, wire structs. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""All SQL plumbing: engine, schema, migrations, blobs, audit."""
