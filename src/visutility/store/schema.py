@@ -64,6 +64,7 @@ model_version = Table(
     Column("metrics", Text, nullable=False),  # JSON object of numbers
     Column("data_fingerprint", Sha),
     Column("data_rows", Integer),
+    Column("snapshot_id", Id, ForeignKey("data_snapshot.id")),
     Column("study_id", Id, ForeignKey("study.id")),
     Column("trial_number", Integer),
     Column("parent_id", Id, ForeignKey("model_version.id")),
@@ -300,6 +301,19 @@ run_step = Table(
     UniqueConstraint("run_id", "position"),
 )
 
+data_snapshot = Table(  # the rows a version was made of, kept as content-addressed Arrow files
+    "data_snapshot",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("model_id", Id, ForeignKey("model.id"), nullable=False),
+    Column("run_id", Id, ForeignKey("run.id"), unique=True),
+    Column("fingerprint", Sha, nullable=False),  # of the train part, replayed rows included
+    Column("parts", Text, nullable=False),  # JSON: part -> {sha256, rows, fingerprint}; train, tune, gate, old
+    Column("since", Time),  # fresh rows were taken after this
+    Column("created_at", Time, nullable=False),
+)
+Index("ix_data_snapshot_model_id_id", data_snapshot.c.model_id, data_snapshot.c.id)
+
 run_answer = Table(  # what a person answered to a question a run asked
     "run_answer",
     metadata,
@@ -348,6 +362,7 @@ FROZEN = (
     "metric_chunk",
     "trial_report",
     "run_answer",
+    "data_snapshot",
 )
 
 COVERED: dict[str, tuple[str, ...]] = {
@@ -358,6 +373,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "study": tuple(c.name for c in study.c if c.name not in ("trials", "status", "closed_at")),
     "verdict": tuple(c.name for c in verdict.c),
     "retrain_trigger": tuple(c.name for c in retrain_trigger.c),
+    "data_snapshot": tuple(c.name for c in data_snapshot.c),
     "gate_report": tuple(c.name for c in gate_report.c),
     "policy": tuple(c.name for c in policy.c),
     "run": (
