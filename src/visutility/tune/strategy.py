@@ -1,0 +1,170 @@
+"""What makes suggestions: frozen settings, plain state, pure steps.
+
+A strategy never touches storage, time or a global generator. `suggest` draws only from `rng(state.seed, its name, the
+trial's number)`, so that replaying what was asked and told gives the same study again: that is what resume relies on.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from visutility.core.errors import InvalidParameter
+from visutility.tune.space import Mask, Params, Space, Units
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A trial's end. `value` is finite and lower is better; None says that the trial failed."""
+
+    number: int
+    params: Params
+    value: float | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier study: (configuration, value) pairs, oldest first, values finite and LOWER IS BETTER.
+
+    `space` is the one the study searched where that is known. A configuration may lie outside the present space:
+    `Space.adopt` moves it there.
+    """
+
+    name: str
+    space: Space
+    trials: tuple[tuple[Params, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads."""
+        return {"name": self.name, "space": self.space.to_json(), "trials": [[p, v] for p, v in self.trials]}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Past":
+        """Return the study that `to_json` wrote."""
+        trials = tuple((dict(params), float(value)) for params, value in data["trials"])
+        return Past(data["name"], Space.from_json(data["space"]), trials)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class State:
+    """All a strategy knows. `observed` in telling order, `pending` by number, `history` oldest first."""
+
+    space: Space
+    seed: int
+    observed: tuple[Observation, ...] = ()
+    pending: tuple[tuple[int, Params], ...] = ()
+    history: tuple[Past, ...] = ()
+    _encoded: tuple[Units, Mask] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self._encoded is None:
+            encoded = [_encode(self.space, o.params) for o in self.observed]
+            units = np.array([unit for unit, _ in encoded]).reshape(-1, self.space.dim)
+            masks = np.array([mask for _, mask in encoded], dtype=bool).reshape(-1, self.space.dim)
+            object.__setattr__(self, "_encoded", _read_only(units, masks))
+
+    @property
+    def units(self) -> Units:
+        """`Space.encode` of the observed configurations, (n, d), read-only: row i is observed[i]."""
+        return self._encoded[0]  # type: ignore[index]
+
+    @property
+    def masks(self) -> Mask:
+        """Which columns of `units` are active, (n, d), read-only."""
+        return self._encoded[1]  # type: ignore[index]
+
+    def with_pending(self, number: int, params: Params) -> "State":
+        """Return this state with one more trial under way."""
+        return replace(self, pending=(*self.pending, (number, params)))
+
+    def with_observed(self, seen: Observation) -> "State":
+        """Return this state with a trial ended, and no longer pending. O(n d)."""
+        unit, mask = _encode(self.space, seen.params)
+        return replace(
+            self,
+            observed=(*self.observed, seen),
+            pending=tuple(item for item in self.pending if item[0] != seen.number),
+            _encoded=_read_only(np.vstack([self.units, unit]), np.vstack([self.masks, mask])),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads."""
+        return {
+            "space": self.space.to_json(),
+            "seed": self.seed,
+            "observed": [[o.number, o.params, o.value] for o in self.observed],
+            "pending": [[number, params] for number, params in self.pending],
+            "history": [past.to_json() for past in self.history],
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "State":
+        """Return the state that `to_json` wrote."""
+        return State(
+            Space.from_json(data["space"]),
+            data["seed"],
+            tuple(Observation(number, dict(params), value) for number, params, value in data["observed"]),
+            tuple((number, dict(params)) for number, params in data["pending"]),
+            tuple(Past.from_json(past) for past in data["history"]),
+        )
+
+
+class AbstractStrategy(ABC):
+    """A frozen dataclass of settings that turns a study's state into the next configuration.
+
+    Subclasses give `name`, `learns` and `suggest`, and are final.
+    """
+
+    name: ClassVar[str]
+    learns: ClassVar[bool] = False  # whether told values change what it suggests
+
+    @abstractmethod
+    def suggest(self, state: State, number: int) -> Params:
+        """Return a configuration of `state.space` for trial `number`; the same for an equal state.
+
+        Draws only from `rng(state.seed, self.name, number, …)`. Raises `StudyClosed` when nothing is left to try.
+        """
+
+    @final
+    def init(self, space: Space, seed: int, history: Sequence[Past] = ()) -> State:
+        """Return the state of a study that has no trials."""
+        return State(space, seed, history=tuple(history))
+
+    @final
+    def asked(self, state: State, number: int, params: Params) -> State:
+        """Return the state once trial `number` is under way, whoever chose its configuration."""
+        return state.with_pending(number, dict(params))
+
+    @final
+    def observe(self, state: State, number: int, params: Params, value: float | None) -> State:
+        """Return the state once trial `number` ended: a value, lower is better; None or not finite: it failed."""
+        finite = value is not None and math.isfinite(value)
+        return state.with_observed(Observation(number, dict(params), float(value) if finite else None))  # type: ignore[arg-type]
+
+    @final
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain data: `type(strategy)(**settings)` is an equal strategy."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+
+def _encode(space: Space, params: Params) -> tuple[Units, Mask]:
+    try:
+        return space.encode(params)
+    except InvalidParameter:  # the space changed since: take the nearest configuration it has
+        adopted = space.adopt(params)
+        if adopted is None:
+            raise
+        return space.encode(adopted)
+
+
+def _read_only(units: Units, masks: Mask) -> tuple[Units, Mask]:
+    units.flags.writeable = False
+    masks.flags.writeable = False
+    return units, masks
