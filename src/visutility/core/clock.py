@@ -1,5 +1,6 @@
 """Time is passed in: the system's in production, a simulated one in tests and backtests."""
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, final
@@ -17,7 +18,7 @@ class Clock(Protocol):
         """Return seconds since an arbitrary start; never goes back. For durations."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait that many seconds of this clock."""
+        """Wait that many seconds of this clock; not at all when there are none left."""
 
 
 @final
@@ -57,10 +58,10 @@ class SimulatedClock:
 
     def sleep(self, seconds: float) -> None:
         """Advance by that many seconds, at once."""
-        self.advance(seconds)
+        self.advance(max(0.0, seconds))
 
     def advance(self, seconds: float) -> None:
-        """Move forward; `seconds` must not be negative."""
-        if not seconds >= 0:
+        """Move forward. Raises `InvalidSetting` unless `seconds` is finite and not negative."""
+        if not 0 <= seconds < math.inf:
             raise InvalidSetting(f"cannot advance by {seconds!r} seconds", hint="time only moves forward")
         self._seconds += seconds

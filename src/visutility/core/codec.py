@@ -20,26 +20,28 @@ if TYPE_CHECKING:
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
+_VERSION = "version"
+_ARRAY = "array/"  # before each name, so that none can meet _VERSION or an argument of np.savez
 
 
 def dumps(value: object) -> str:
-    """Return canonical JSON of plain data, msgspec structs and dataclasses.
+    """Return canonical JSON of plain data, msgspec structs and dataclasses. Sets become sorted lists.
 
-    Raises `Invalid` for NaN, infinities and types JSON does not have.
+    Raises `Invalid` for NaN, infinities, keys that are not text and types JSON does not have.
     """
     try:
-        plain = msgspec.to_builtins(value, enc_hook=_unknown)
-    except (TypeError, NotImplementedError) as error:
-        raise Invalid(f"cannot store {type(value).__name__}: {error}", hint="pass plain data") from None
-    _refuse_non_finite(plain, "value")
-    return _encoder.encode(plain).decode()
+        plain = msgspec.to_builtins(value, enc_hook=_unknown, order="sorted")
+        _refuse_non_finite(plain, "value")
+        return _encoder.encode(plain).decode()
+    except (TypeError, UnicodeError, RecursionError) as error:
+        raise Invalid(f"cannot store {type(value).__name__}: {error}", hint="pass plain data with text keys") from None
 
 
 def loads(text: str | bytes) -> Any:
     """Return the plain data of a JSON text. Raises `Invalid` when it is not JSON."""
     try:
         return _decoder.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Invalid(f"not JSON: {error}", hint="the text was cut or edited") from None
 
 
@@ -52,17 +54,19 @@ def to_text(at: datetime) -> str:
     """Return a UTC time as fixed-width text that sorts by time. Raises `Invalid` when it has no zone."""
     if at.tzinfo is None:
         raise Invalid(f"time {at!r} has no zone", hint="pass a datetime with tzinfo=UTC")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def to_time(text: str) -> datetime:
-    """Return the UTC time that `to_text` wrote."""
+    """Return the UTC time that `to_text` wrote. Raises `Invalid` for any other text: it would not sort."""
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        at = datetime.fromisoformat(text)
+        written = to_text(at)
     except ValueError:
-        raise Invalid(
-            f"time {text!r} is not like 2026-01-31T08:00:00.000000Z", hint="use UTC with microseconds"
-        ) from None
+        written = None
+    if written != text:
+        raise Invalid(f"time {text!r} is not like 2026-01-31T08:00:00.000000Z", hint="use UTC with microseconds")
+    return at
 
 
 def pack_floats(values: "NDArray[np.float64]") -> bytes:
@@ -73,39 +77,48 @@ def pack_floats(values: "NDArray[np.float64]") -> bytes:
 
 
 def unpack_floats(data: bytes) -> "NDArray[np.float64]":
-    """Return what `pack_floats` packed, shape (n,)."""
+    """Return what `pack_floats` packed, shape (n,). Raises `Invalid` when a value was cut."""
     import numpy as np
 
+    if len(data) % 8:
+        raise Invalid(f"{len(data)} bytes are not whole floats of 8 bytes", hint="the bytes were cut or edited")
     return np.frombuffer(data, dtype="<f8").astype(np.float64)
 
 
 def pack_arrays(arrays: "Mapping[str, NDArray[Any]]", *, version: int) -> bytes:
-    """Return named arrays and a format version as one npz; no pickle is ever written."""
+    """Return named arrays and a format version as one npz; no pickle is ever written.
+
+    Raises `Invalid` for an array of objects.
+    """
     import numpy as np
 
     out = io.BytesIO()
-    stored: dict[str, Any] = {"__version__": np.int64(version), **arrays}
-    np.savez(out, allow_pickle=False, **stored)
+    stored: dict[str, Any] = {_VERSION: np.int64(version)}
+    stored.update((f"{_ARRAY}{name}", array) for name, array in arrays.items())
+    try:
+        np.savez(out, allow_pickle=False, **stored)
+    except ValueError as error:
+        raise Invalid(f"cannot pack {sorted(arrays)}: {error}", hint="pack arrays of numbers or text") from None
     return out.getvalue()
 
 
 def unpack_arrays(data: bytes) -> "tuple[int, dict[str, NDArray[Any]]]":
-    """Return (version, arrays) of what `pack_arrays` packed; pickled content is refused."""
+    """Return (version, arrays) as `pack_arrays` got them. Raises `Invalid` for other bytes, pickled ones included."""
     import numpy as np
 
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise Invalid(f"not packed arrays: {error}", hint="the bytes were cut or edited") from None
-    return int(arrays.pop("__version__")), arrays
+            names = [name for name in stored.files if name != _VERSION]
+            return int(stored[_VERSION]), {name.removeprefix(_ARRAY): stored[name] for name in names}
+    except Exception as error:  # damaged bytes make the zip and array readers raise almost anything
+        raise Invalid(f"not packed arrays: {error}", hint="the bytes were cut or edited") from error
 
 
 def _unknown(value: object) -> object:
     item = getattr(value, "item", None)  # NumPy scalars; arrays of one element are refused by ndim
     if callable(item) and getattr(value, "ndim", 1) == 0:
         return item()
-    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _refuse_non_finite(value: object, where: str) -> None:

@@ -2,11 +2,12 @@
 
 import re
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from visutility.core.errors import InvalidName
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 
@@ -16,7 +17,8 @@ def new_id(now: datetime) -> str:
     Ids made in different milliseconds sort by time. They are unique, not secret, and never seeded:
     two processes must not make the same one.
     """
-    number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)  # exact: a float timestamp rounds some down
+    number = (milliseconds << 80) | secrets.randbits(80)
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 

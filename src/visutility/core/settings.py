@@ -29,9 +29,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= 256:
-            raise InvalidSetting(f"workers is {self.workers}", hint="choose 1 to 256")
-        if not self.actor or len(self.actor) > 200:
-            raise InvalidSetting(f"actor {self.actor!r} is empty or too long", hint="use 1 to 200 characters")
+            raise InvalidSetting(f"VISUTILITY_WORKERS is {self.workers}", hint="choose 1 to 256")
+        if not 1 <= len(self.actor) <= 200 or not self.actor.isprintable():
+            raise InvalidSetting(f"VISUTILITY_ACTOR is {self.actor!r}", hint="use 1 to 200 printable characters")
+        if "://" not in self.database:
+            raise InvalidSetting(f"VISUTILITY_DATABASE is {self.database!r}", hint="use a URL: sqlite:///path/to/file")
 
     @property
     def blobs(self) -> Path:
@@ -40,18 +42,30 @@ class Settings:
 
     @classmethod
     def load(cls, *, home: str | Path | None = None, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Return the settings of `home`, or of the environment, or the defaults, in this order."""
+        """Return the settings of `home`, or of the environment, or the defaults, in this order.
+
+        An empty variable counts as not set. Raises `InvalidSetting` with the variable's name.
+        """
         env = os.environ if environ is None else environ
-        where = Path(home if home is not None else env.get("VISUTILITY_HOME", HOME_NAME)).absolute()
-        workers = env.get("VISUTILITY_WORKERS", str(min(4, os.cpu_count() or 1)))
+        where = Path(home if home is not None else env.get("VISUTILITY_HOME") or HOME_NAME).expanduser().absolute()
+        workers = env.get("VISUTILITY_WORKERS") or str(min(4, os.cpu_count() or 1))
         if not workers.isdecimal():
             raise InvalidSetting(f"VISUTILITY_WORKERS is {workers!r}", hint="set it to a whole number from 1 to 256")
         return cls(
             home=where,
-            database=env.get("VISUTILITY_DATABASE", f"sqlite:///{where / 'visutility.db'}"),
+            database=env.get("VISUTILITY_DATABASE") or _database_in(where),
             actor=env.get("VISUTILITY_ACTOR") or _login(),
             workers=int(workers),
         )
+
+
+def _database_in(home: Path) -> str:
+    if set("?%") & set(str(home)):  # both mean something in a URL, and not the same in every SQLAlchemy release
+        raise InvalidSetting(
+            f"VISUTILITY_HOME {str(home)!r} has '?' or '%' in its path",
+            hint="choose another folder, or set VISUTILITY_DATABASE to a file in one",
+        )
+    return f"sqlite:///{home / 'visutility.db'}"
 
 
 def _login() -> str:

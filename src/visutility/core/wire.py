@@ -1,5 +1,6 @@
 """Structs that cross a boundary: what a serving process sends, and what everything else shares about it."""
 
+import math
 from datetime import datetime
 
 import msgspec
@@ -27,31 +28,53 @@ class MetricsEvent(msgspec.Struct, frozen=True, kw_only=True):
     prediction_ids: list[str] | None = None
 
     def checked(self) -> "MetricsEvent":
-        """Return self if every field is usable. Raises `InvalidData` or `InvalidObservation`."""
+        """Return this event if every field is usable. Raises `InvalidName`, `InvalidData` or `InvalidObservation`."""
+        try:
+            event = msgspec.convert(msgspec.structs.asdict(self), MetricsEvent)
+        except msgspec.ValidationError as error:
+            raise InvalidData(
+                f"event {self.id!r} does not fit: {error}", hint="send plain Python values, arrays as lists"
+            ) from None
+        event._check_fields()
+        event._check_values()
+        return event
+
+    def _check_fields(self) -> None:
+        if not _is_id(self.id):
+            raise InvalidData(f"event id {self.id!r} does not fit", hint="use 1 to 128 printable characters")
         checked_name(self.model, "model")
         checked_name(self.metric, "metric")
-        if not 1 <= len(self.id) <= 128:
-            raise InvalidData(f"event id {self.id!r} is empty or too long", hint="use 1 to 128 characters")
-        if self.version < 1:
+        if not 1 <= self.version < 2**31:
             raise InvalidData(f"event {self.id!r} names version {self.version}", hint="versions count from 1")
         if self.at.tzinfo is None:
-            raise InvalidData(f"event {self.id!r} has a time without a zone", hint="send UTC")
+            raise InvalidData(f"event {self.id!r} has a time `at` without a zone: {self.at}", hint="send UTC")
+
+    def _check_values(self) -> None:
         if not 1 <= len(self.values) <= MAX_VALUES:
             raise InvalidData(
                 f"event {self.id!r} has {len(self.values)} values", hint=f"send 1 to {MAX_VALUES} an event"
             )
-        for at, value in enumerate(self.values):
-            if not isinstance(value, (int, float)) or value != value or value in (float("inf"), float("-inf")):
-                raise InvalidObservation(
-                    f"{self.metric} of {self.model} has {value!r} at position {at} of event {self.id!r}",
-                    hint="send finite numbers; leave out predictions without a metric",
-                )
-        if self.prediction_ids is not None and len(self.prediction_ids) != len(self.values):
+        if not all(map(math.isfinite, self.values)):
+            at, value = next((n, v) for n, v in enumerate(self.values) if not math.isfinite(v))
+            raise InvalidObservation(
+                f"{self.metric} of {self.model} has {value!r} at position {at} of the values of event {self.id!r}",
+                hint="send finite numbers; leave out predictions without a metric",
+            )
+        ids = self.prediction_ids
+        if ids is not None and len(ids) != len(self.values):
             raise InvalidData(
-                f"event {self.id!r} has {len(self.values)} values and {len(self.prediction_ids)} prediction ids",
+                f"event {self.id!r} has {len(self.values)} values and {len(ids)} prediction_ids",
                 hint="send one id per value, or none at all",
             )
-        return self
+        if ids is not None and not all(map(_is_id, ids)):
+            wrong = next(name for name in ids if not _is_id(name))
+            raise InvalidData(
+                f"event {self.id!r} has {wrong!r} among its prediction_ids", hint="use 1 to 128 printable characters"
+            )
+
+
+def _is_id(text: str) -> bool:
+    return 1 <= len(text) <= 128 and text.isprintable()
 
 
 class Actor(msgspec.Struct, frozen=True):
