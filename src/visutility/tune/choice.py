@@ -32,15 +32,16 @@ class Choice:
         check_flags(self, when, ordered=ordered)
         if not values:
             raise InvalidSpace("Choice has no options", hint="give at least one")
-        for at, value in enumerate(values):
-            if value is not None and not isinstance(value, (bool, int, float, str)):
+        for at, option in enumerate(values):
+            if option is not None and not isinstance(option, (bool, int, float, str)):
                 raise InvalidSpace(
-                    f"Choice option {value!r} is a {type(value).__name__}", hint="name it by a text, number or boolean"
+                    f"Choice option {option!r} is a {type(option).__name__}",
+                    hint="name it by a text, number or boolean",
                 )
-            if isinstance(value, float) and not math.isfinite(value):
-                raise InvalidSpace(f"Choice option {value!r} is not finite", hint="name it by a text")
-            if value in values[:at]:
-                raise InvalidSpace(f"Choice option {value!r} equals an earlier one", hint="remove one of them")
+            if isinstance(option, float) and not math.isfinite(option):
+                raise InvalidSpace(f"Choice option {option!r} is not finite", hint="name it by a text")
+            if option in values[:at]:
+                raise InvalidSpace(f"Choice option {option!r} equals an earlier one", hint="remove one of them")
 
     def to_unit(self, value: Any) -> float:
         """Return the place in [0, 1] of a checked value."""

@@ -88,6 +88,10 @@ class Space:
     def __reduce__(self) -> tuple[object, ...]:
         return Space, (dict(self._parameters),)
 
+    def allowed(self, name: str) -> frozenset[Value]:
+        """Return the values of its parent under which `name` is active; empty when it has no condition."""
+        return self._allowed.get(name, frozenset())
+
     def active(self, name: str, params: Mapping[str, Value]) -> bool:
         """Whether the condition of `name` holds, given the values of the parameters before it in `order`."""
         when = self._parameters[name].when

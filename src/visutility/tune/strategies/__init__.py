@@ -1,10 +1,14 @@
 """The strategies that come with the package, by name. One file each, with its paper."""
 
+from visutility.tune.strategies.grid import Grid
 from visutility.tune.strategies.random import Random
+from visutility.tune.strategies.sobol import Sobol
 from visutility.tune.strategy import AbstractStrategy
 
 STRATEGIES: dict[str, type[AbstractStrategy]] = {
+    "grid": Grid,
     "random": Random,
+    "sobol": Sobol,
 }
 
-__all__ = ["STRATEGIES", "Random"]
+__all__ = ["STRATEGIES", "Grid", "Random", "Sobol"]

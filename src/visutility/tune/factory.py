@@ -1,0 +1,112 @@
+"""Which strategy: by name, or chosen by looking at the space, the budget, the history and the kind of data.
+
+A strategy of another package is found by its entry point in the group `visutility.strategies`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, final
+
+from visutility.core.errors import InvalidSetting
+from visutility.tune.space import Choice, Space
+from visutility.tune.strategies import STRATEGIES
+from visutility.tune.strategy import AbstractStrategy, Past
+
+GROUP = "visutility.strategies"
+AUTO = "auto"
+
+_FEW = {"image": 2}  # trials that cost minutes each: learn from the second on; elsewhere:
+_FEW_ELSEWHERE = 4
+_TOO_WIDE = 100  # parameters beyond which a surrogate does no better than an even spread
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A strategy, and in one plain sentence why it."""
+
+    strategy: AbstractStrategy
+    reason: str
+
+
+def make_strategy(
+    kind: str = AUTO,
+    *,
+    space: Space,
+    budget: int | None = None,
+    history: Sequence[Past] = (),
+    modality: str | None = None,
+    **settings: Any,
+) -> Chosen:
+    """Return the strategy of that name with these settings, or with "auto" the one that fits.
+
+    `budget` is the number of trials there will be, None when that is open; `modality` what the model sees, such as
+    "image" or "tabular". Raises `InvalidSetting` for an unknown name, a setting the strategy does not have, or a
+    budget below 1.
+    """
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
+        raise InvalidSetting(f"budget {budget!r} is not a number of trials", hint="give at least 1, or None")
+    reason = "it was asked for by name"
+    if kind == AUTO:
+        kind, reason = _choose(space, budget, history, modality)
+    cls = find_strategy(kind)
+    try:
+        return Chosen(cls(**settings), reason)
+    except TypeError:
+        known = sorted(cls.__dataclass_fields__) if hasattr(cls, "__dataclass_fields__") else []
+        raise InvalidSetting(
+            f"strategy {kind!r} does not take the settings {sorted(settings)}", hint=f"it takes {known}"
+        ) from None
+
+
+def find_strategy(kind: str) -> type[AbstractStrategy]:
+    """Return the class of a strategy by name: one of ours, or another package's entry point.
+
+    Raises `InvalidSetting` when nobody has it, or when the entry point is no strategy.
+    """
+    if kind in STRATEGIES:
+        return STRATEGIES[kind]
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if kind not in found:
+        names = sorted([AUTO, *STRATEGIES, *found])
+        raise InvalidSetting(f"strategy {kind!r} is unknown", hint=f"use one of {names}")
+    loaded = found[kind].load()
+    if not (isinstance(loaded, type) and issubclass(loaded, AbstractStrategy) and loaded.name == kind):
+        raise InvalidSetting(
+            f"entry point {kind!r} of {found[kind].value!r} is no strategy of that name",
+            hint="it must name a subclass of AbstractStrategy whose `name` is the entry point's",
+        )
+    return loaded
+
+
+def _choose(space: Space, budget: int | None, history: Sequence[Past], modality: str | None) -> tuple[str, str]:
+    known = sum(len(past.trials) for past in history)
+    few = _FEW.get(modality or "", _FEW_ELSEWHERE)
+    if budget is not None and space.size is not None and space.size <= budget:
+        return "grid", f"the space has only {space.size} configurations, and {budget} trials can try each of them"
+    if space.dim > _TOO_WIDE:
+        return "random", f"{space.dim} parameters are too many for a surrogate to tell apart"
+    if budget is not None and budget <= few and not known:
+        return "sobol", f"{_trials(budget)} with nothing to learn from before {_are(budget)} best spread evenly"
+    learn = f"{_trials(known)} of {len(history)} earlier stud{'y' if len(history) == 1 else 'ies'} inform the search"
+    start = f"{'an open number of trials' if budget is None else _trials(budget)} can learn from one another"
+    costly = ", and each trial on images costs enough to choose it with care" if modality == "image" else ""
+    return "bayesian", f"{learn if known else start} over {_kinds(space)}{costly}"
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'' if count == 1 else 's'}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _kinds(space: Space) -> str:
+    """Return what the space holds, in words: "3 numbers and 2 choices, 1 of them conditional"."""
+    choices = sum(isinstance(p, Choice) for p in space.parameters.values())
+    numbers = space.dim - choices
+    conditional = sum(p.when is not None for p in space.parameters.values())
+    parts = [f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((numbers, "number"), (choices, "choice")) if n]
+    return " and ".join(parts) + (f", {conditional} of them conditional" if conditional else "")
