@@ -1,0 +1,238 @@
+"""The study: one search for the best configuration, driven by ask and tell.
+
+Thread-safe. Users see values in the study's own direction; strategies see lower-is-better ones.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, final
+
+from visutility.core.errors import (
+    InvalidSetting,
+    StudyClosed,
+    TrialClosed,
+    TrialNotFound,
+)
+from visutility.tune.factory import AUTO, make_strategy
+from visutility.tune.history import Earlier, as_history
+from visutility.tune.rungs import MedianStopping, check_report
+from visutility.tune.search import Search, past_of
+from visutility.tune.snapshot import read_snapshot, write_snapshot
+from visutility.tune.space import Params, Space
+from visutility.tune.strategy import AbstractStrategy, Past
+from visutility.tune.trial import COMPLETE, PENDING, PRUNED, Failure, Outcome, Result, Trial, judge, sign
+
+
+@final
+class Study:
+    """One search over `space`, for the lowest (`direction="maximize"`: highest) value of `objective`.
+
+    `strategy` is a name, "auto" or a strategy of your own; `history` holds earlier studies, oldest first: a `Study`, a
+    `Past`, or a list of (params, value) in this study's direction. `budget` closes the study after that many trials.
+    `stopping` decides what `report` answers; None: always go on. `modality` helps "auto" to choose.
+    Equal arguments and equal tells give equal suggestions, in any process.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        direction: str = "minimize",
+        strategy: str | AbstractStrategy = AUTO,
+        seed: int = 0,
+        history: Sequence[Earlier] = (),
+        objective: str = "value",
+        budget: int | None = None,
+        *,
+        modality: str | None = None,
+        stopping: MedianStopping | None = MedianStopping(),  # noqa: B008 (frozen)
+    ) -> None:
+        if not isinstance(space, Space):
+            raise InvalidSetting(f"space {space!r:.80} is not a Space", hint="write Space({'name': Float(0, 1)})")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise InvalidSetting(f"seed {seed!r} is not a whole number", hint="pass an int")
+        if not isinstance(objective, str) or not objective:
+            raise InvalidSetting(f"objective {objective!r} is not a text", hint="name the metric")
+        sign(direction)
+        past = as_history(history, space, direction)
+        if isinstance(strategy, AbstractStrategy):
+            made, reason = strategy, "it was given"
+            make_strategy("random", space=space, budget=budget)  # checks the budget
+        else:
+            chosen = make_strategy(strategy, space=space, budget=budget, history=past, modality=modality)
+            made, reason = chosen.strategy, chosen.reason
+        self.space = space
+        self.direction = direction
+        self.objective = objective
+        self.seed = seed
+        self.budget = budget
+        self.strategy_name = made.name
+        self.reason = reason
+        self._lock = threading.RLock()
+        self._search = Search(made, made.init(space, seed, past), direction, budget, stopping)
+        self._trials: list[Trial] = []
+        self._reports: dict[int, dict[int, float]] = {}  # of pending trials, by step
+        self._told: list[int] = []
+
+    def enqueue(self, params: Mapping[str, Any]) -> None:
+        """Ask for this configuration before any suggestion; several are asked in the order enqueued.
+
+        Raises `InvalidParameter` when the space does not allow it.
+        """
+        with self._lock:
+            checked = self.space.validate(params)
+            self._search = replace(self._search, queue=(*self._search.queue, checked))
+
+    def ask(self) -> Trial:
+        """Return the next trial, pending. Raises `StudyClosed` when the budget is spent or nothing is left to try."""
+        with self._lock:
+            params, origin = self._search.next()
+            trial = Trial(self._search.asked, params, origin)
+            self._search = self._search.with_asked(params, origin)
+            self._trials.append(trial)
+            self._reports[trial.number] = {}
+            return self._public(trial)
+
+    def ask_batch(self, n: int) -> list[Trial]:
+        """Return the next `n` trials, each chosen knowing those before it; fewer when the study closes on the way.
+
+        Raises `StudyClosed` when there is none at all.
+        """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise InvalidSetting(f"batch size {n!r} is not a whole number of at least 1", hint="ask for at least 1")
+        with self._lock:
+            batch = [self.ask()]
+            with suppress(StudyClosed):
+                for _ in range(n - 1):
+                    batch.append(self.ask())  # noqa: PERF401 (what was asked before it closes is kept)
+            return batch
+
+    def tell(self, trial: Trial | int, result: Result) -> Trial:
+        """End a trial with its value, its metrics or a `Failure`; return it as it ended.
+
+        A value that is not finite is a failed trial. Raises `TrialNotFound`, `TrialClosed` when it ended already,
+        `MissingMetric` when metrics lack the objective, `InvalidObservation` for no number; then nothing is told.
+        """
+        with self._lock:
+            return self._end(self._pending(trial), judge(result, self.objective))
+
+    def report(self, trial: Trial | int, step: int, value: float) -> bool:
+        """Keep an intermediate value of the objective; return whether the trial should go on.
+
+        A step reported again changes nothing. A value that is not finite is not kept, and says stop. Raises
+        `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
+        """
+        with self._lock:
+            number = self._pending(trial).number
+            kept = self._reports[number]
+            if check_report(step, value, kept):
+                kept[step] = float(value)
+            elif step not in kept:
+                return False
+            return self._search.keeps_going(tuple(kept.items()))
+
+    def prune(self, trial: Trial | int) -> Trial:
+        """End a trial early, without a value; its last report stands in for one in what the strategy learns."""
+        with self._lock:
+            return self._end(self._pending(trial), Outcome(PRUNED))
+
+    @property
+    def best(self) -> Trial:
+        """The complete trial with the best value, the earliest of equals. Raises `TrialNotFound` when there is none."""
+        with self._lock:
+            complete = [t for t in self._trials if t.state == COMPLETE and t.value is not None]
+            if not complete:
+                raise TrialNotFound("no trial is complete yet", hint="tell a value first")
+            flip = sign(self.direction)
+            return self._public(min(complete, key=lambda t: flip * (t.value or 0.0)))
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial, by number."""
+        with self._lock:
+            return tuple(map(self._public, self._trials))
+
+    @property
+    def history(self) -> list[tuple[Params, float]]:
+        """The (configuration, value) of each complete trial, in the order told, in the study's direction."""
+        flip = sign(self.direction)
+        return [(dict(params), flip * value) for params, value in self.past().trials]
+
+    def past(self) -> Past:
+        """Return the complete trials as an earlier study for another one, oldest first, lower is better."""
+        with self._lock:
+            return past_of("study", self.space, self.direction, (self._trials[number] for number in self._told))
+
+    def optimize(self, objective: Callable[[Params], Result], n: int) -> Trial:
+        """Ask, call `objective(params)` and tell, `n` times or until the study closes; return the best trial.
+
+        An exception ends its trial as failed and comes through.
+        """
+        for _ in range(n):
+            try:
+                trial = self.ask()
+            except StudyClosed:
+                break
+            try:
+                self.tell(trial, objective(dict(trial.params)))
+            except BaseException as error:
+                self.tell(trial, Failure(f"{type(error).__name__}: {error}"))
+                raise
+        return self.best
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the whole study as plain data for JSON; `restore` goes on from it exactly."""
+        with self._lock:
+            return write_snapshot(self._search, self.objective, self.reason, self.trials, self._told)
+
+    @classmethod
+    def restore(cls, data: Mapping[str, Any], strategy: AbstractStrategy | None = None) -> "Study":
+        """Return the study that `snapshot` gave; `strategy` only for one that has no registered name.
+
+        Raises `Invalid` when the data was cut, edited or written by a newer release.
+        """
+        stored = read_snapshot(data, strategy)
+        state = stored.search.state
+        study = cls(
+            state.space,
+            stored.search.direction,
+            stored.search.strategy,
+            state.seed,
+            state.history,
+            stored.objective,
+            stored.search.budget,
+            stopping=stored.search.stopping,
+        )
+        study.reason = stored.reason
+        study._search = stored.search
+        study._trials = [replace(t, reports=()) if t.state == PENDING else t for t in stored.trials]
+        study._reports = {t.number: dict(t.reports) for t in stored.trials if t.state == PENDING}
+        study._told = list(stored.told)
+        return study
+
+    def _pending(self, trial: Trial | int) -> Trial:
+        number = trial.number if isinstance(trial, Trial) else trial
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(self._trials):
+            raise TrialNotFound(f"trial {number!r} was not asked", hint=f"{len(self._trials)} trials were, from 0")
+        found = self._trials[number]
+        if isinstance(trial, Trial) and any(found.params.get(k, v) != v for k, v in trial.params.items()):
+            raise TrialNotFound(f"trial {number} is of another study", hint="tell the study that asked for it")
+        if found.state != PENDING:
+            raise TrialClosed(f"trial {number} is {found.state} already", hint="a trial is told once")
+        return found
+
+    def _end(self, trial: Trial, outcome: Outcome) -> Trial:
+        number = trial.number
+        ended = replace(trial, reports=tuple(self._reports[number].items())).ended(outcome)
+        self._search = self._search.with_told(ended, outcome)
+        self._trials[number] = ended
+        self._told.append(number)
+        del self._reports[number]
+        return self._public(ended)
+
+    def _public(self, trial: Trial) -> Trial:
+        """A copy whose parameters and metrics the caller may change."""
+        kept = self._reports.get(trial.number)
+        reports = trial.reports if kept is None else tuple(kept.items())
+        return replace(trial, params=dict(trial.params), metrics=dict(trial.metrics), reports=reports)
