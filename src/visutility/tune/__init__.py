@@ -1,11 +1,11 @@
 """Tuning: typed search spaces, studies, and the strategies that make suggestions. NumPy and SciPy only."""
 
+from visutility.tune.drive import Study
 from visutility.tune.factory import Chosen, find_strategy, make_strategy
 from visutility.tune.rungs import MedianStopping
 from visutility.tune.space import Choice, Equals, Float, Int, Parameter, Params, Space, Value
 from visutility.tune.strategies import STRATEGIES
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
-from visutility.tune.study import Study
 from visutility.tune.trial import Failure, Outcome, Result, Trial
 
 __all__ = [
