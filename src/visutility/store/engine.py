@@ -1,41 +1,29 @@
 """One database: engine, transactions, and database errors as our own.
 
 Writing transactions begin IMMEDIATE: a deferred transaction that reads and then writes fails at once with "database is
-locked" when another process wrote in between, whatever the busy timeout. `synchronous=FULL` is the default: a commit
-survives a power cut.
+locked" when another process wrote in between, whatever the busy timeout. Reading transactions are `query_only`, so that
+none can start to write. `synchronous=FULL` is the default: a commit survives a power cut.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError as SqlDatabaseError
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from visutility.core import crash
 from visutility.core.clock import Clock
 from visutility.core.codec import to_text
-from visutility.core.errors import (
-    AlreadyExists,
-    DatabaseBusy,
-    DatabaseDamaged,
-    DatabaseTooNew,
-    DiskFull,
-    Immutable,
-    NoProject,
-    ReadOnly,
-    SetupNeeded,
-    VisuTilityError,
-)
+from visutility.core.errors import DatabaseDamaged, DatabaseTooNew, NoProject, SetupNeeded
 from visutility.core.ids import new_id
+from visutility.store._translate import BUSY_TIMEOUT_MS, translated
 from visutility.store.schema import REVISION
 
-BUSY_TIMEOUT_MS = 15_000
-WRITE = {"visutility_write": True}
+_WRITE: Mapping[str, Any] = {"visutility_write": True}
+_MIGRATE: Mapping[str, Any] = {"visutility_write": True, "visutility_migrate": True}
 
 
 @final
@@ -45,11 +33,17 @@ class Tx:
 
     connection: Connection
     clock: Clock
+    _url: str = ""
     _after: list[Callable[[], None]] = field(default_factory=list)
 
     def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
-        """Execute a statement, with bound values or a list of them."""
-        return self.connection.execute(statement, values)
+        """Execute a statement, with bound values or a list of them.
+
+        What the database refuses is raised as `Store.write` says. A refused row leaves the transaction usable: only
+        that statement is undone.
+        """
+        with translated(self._url):
+            return self.connection.execute(statement, values)
 
     def now(self) -> str:
         """Return the clock's time as stored text."""
@@ -77,18 +71,25 @@ class Store:
     def write(self, name: str) -> Iterator[Tx]:
         """Open a writing transaction; it commits when the block ends and rolls back when it raises.
 
-        `name` names the crash points `<name>:before` and `<name>:after` that enclose the commit.
-        Raises `DatabaseBusy`, `DiskFull`, `ReadOnly`, `DatabaseDamaged`, `Immutable` or `AlreadyExists` for what
-        the database refuses.
+        `name` names the crash points `<name>:before` and `<name>:after` that enclose the commit. What `after_commit`
+        was given is called once the commit is safe; the first error there is raised when all were called.
+        Raises `DatabaseBusy`, `DiskFull`, `ReadOnly`, `DatabaseDamaged`, `NoProject`, `Immutable`, `AlreadyExists`,
+        `NotFound` (a foreign key to nothing) or `Invalid` for what the database refuses.
         """
-        with translated(self.url), self.engine.connect().execution_options(**WRITE) as connection:
-            tx = Tx(connection, self.clock)
-            with connection.begin():
-                yield tx
-                crash.point(f"{name}:before")
-            crash.point(f"{name}:after")
-        for call in tx._after:
-            call()
+        with self._transaction(name, _WRITE) as tx:
+            yield tx
+
+    @contextmanager
+    def migrate(self, name: str) -> Iterator[Tx]:
+        """Open a writing transaction with foreign keys off, as changing tables needs; they are checked at its end."""
+        with self._transaction(name, _MIGRATE) as tx:
+            yield tx
+            loose = tx.execute(text("PRAGMA foreign_key_check")).all()
+            if loose:
+                raise DatabaseDamaged(
+                    f"{len(loose)} rows would refer to rows that do not exist, the first in table {loose[0][0]}",
+                    hint="nothing was changed; run `visutility doctor` and report this",
+                )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -101,30 +102,41 @@ class Store:
         self.engine.dispose()
 
     def check(self) -> None:
-        """Raise unless the database exists, is whole enough to read, and has this release's revision."""
+        """Raise unless the database exists, can be read, and has this release's revision.
+
+        Raises `NoProject`, `DatabaseTooNew`, `SetupNeeded` (an older revision), `DatabaseDamaged` or `ReadOnly`. It
+        looks at the header and two pages: `store.health` looks at every page.
+        """
         path = sqlite_path(self.url)
-        if path is not None and not path.exists():
-            raise NoProject(f"there is no database at {path}", hint="run `visutility init` first")
-        with self.read() as connection:
-            found = self._revision(connection)
+        if path is not None:
+            check_file(path)
+        found = self.revision()
         if found is None:
             raise NoProject(f"{self.url} holds no VisuTility tables", hint="run `visutility init` first")
-        if found > REVISION:
-            raise DatabaseTooNew(
-                f"the database has revision {found}, this release knows up to {REVISION}",
-                hint="install the newer release that wrote it; nothing was changed",
-            )
+        check_not_newer(found)
         if found < REVISION:
             raise SetupNeeded(
                 f"the database has revision {found}, this release needs {REVISION}",
                 hint="run `visutility init` to upgrade it; every row is kept",
             )
 
-    def _revision(self, connection: Connection) -> str | None:
-        if not connection.dialect.has_table(connection, "alembic_version"):
-            return None
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    def revision(self) -> str | None:
+        """Return the revision the database was last upgraded to, or None when it has none of our tables."""
+        with self.read() as connection:
+            if not connection.dialect.has_table(connection, "alembic_version"):
+                return None
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         return None if found is None else str(found)
+
+    @contextmanager
+    def _transaction(self, name: str, options: Mapping[str, Any]) -> Iterator[Tx]:
+        with translated(self.url), self.engine.connect().execution_options(**options) as connection:
+            tx = Tx(connection, self.clock, self.url)
+            with connection.begin():
+                yield tx
+                crash.point(f"{name}:before")
+            crash.point(f"{name}:after")
+        _call_all(tx._after)
 
 
 def make_engine(url: str) -> Engine:
@@ -132,23 +144,35 @@ def make_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         raise SetupNeeded(f"database {parsed.render_as_string()} is not SQLite", hint="use a sqlite:/// URL")
-    engine = create_engine(parsed)
+    if sqlite_path(url) is None:
+        raise SetupNeeded(f"database {url} is in memory", hint="name a file: threads and processes share it")
+    engine = create_engine(parsed, pool_size=8, max_overflow=56)
 
     @event.listens_for(engine, "connect")
     def _connected(raw: sqlite3.Connection, _record: object) -> None:
         raw.isolation_level = None  # we send BEGIN ourselves
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-        ):
-            raw.execute(f"PRAGMA {pragma}").close()
+        raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}").close()
+        # The mode is kept in the file. Setting it again would cost nothing, but two processes that set it at once on a
+        # new file see "database is locked" at once: only `upgrade`, which holds a lock, meets a file in another mode.
+        if raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            raw.execute("PRAGMA journal_mode=WAL").close()
+        raw.execute("PRAGMA synchronous=FULL").close()
 
     @event.listens_for(engine, "begin")
     def _began(connection: Connection) -> None:
-        write = connection.get_execution_options().get("visutility_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        options = connection.get_execution_options()
+        write = options.get("visutility_write", False)
+        wanted = (
+            f"query_only={'OFF' if write else 'ON'}",
+            f"foreign_keys={'OFF' if options.get('visutility_migrate') else 'ON'}",
+        )
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        if connection.info.get("visutility_pragmas") != wanted:
+            for pragma in wanted:
+                raw.execute(f"PRAGMA {pragma}").close()
+            connection.info["visutility_pragmas"] = wanted
+        raw.execute("BEGIN IMMEDIATE" if write else "BEGIN").close()
 
     return engine
 
@@ -161,32 +185,35 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database)
 
 
-@contextmanager
-def translated(url: str) -> Iterator[None]:
-    """Raise the database's complaints as errors of ours; everything else passes through."""
+def check_file(path: Path) -> None:
+    """Raise `NoProject` when there is no database file, `DatabaseDamaged` when it is empty."""
     try:
-        yield
-    except SqlDatabaseError as error:
-        raise _ours(error, url) from error
-    except DBAPIError as error:  # an interface error: a value of a type the driver cannot bind
-        raise DatabaseDamaged(f"{url}: {error.orig}", hint="report this: a value could not be bound") from error
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise NoProject(f"there is no database at {path}", hint="run `visutility init` first") from None
+    except OSError as error:  # a folder on the way may not be entered, or is not a folder
+        raise SetupNeeded(f"cannot look at {path}: {error.strerror}", hint="check the folder and its mode") from None
+    if size == 0:
+        raise DatabaseDamaged(
+            f"{path} is empty", hint="restore a copy; if nothing was ever stored here, run `visutility init`"
+        )
 
 
-def _ours(error: DBAPIError, url: str) -> VisuTilityError:
-    said = str(error.orig)
-    if isinstance(error, IntegrityError):
-        if said.startswith("immutable: "):
-            return Immutable(said.removeprefix("immutable: "), hint="register a new version instead")
-        if "UNIQUE" in said or "PRIMARY KEY" in said:
-            return AlreadyExists(f"a row like that exists already ({said})", hint="read it instead of writing it")
-        return DatabaseDamaged(f"{url} refused a row: {said}", hint="report this with `visutility doctor --json`")
-    if "locked" in said or "busy" in said:
-        return DatabaseBusy(f"{url} was held by another writer for {BUSY_TIMEOUT_MS / 1000:g} s", hint="try again")
-    if "full" in said:
-        return DiskFull(f"no space left for {url}", hint="free space and try again; nothing was half-written")
-    if "readonly" in said or "unable to open" in said:
-        return ReadOnly(f"cannot write {url} ({said})", hint="check the owner and mode of the file and its folder")
-    return DatabaseDamaged(
-        f"{url}: {said}",
-        hint="keep the file as it is, restore a copy, and run `visutility audit verify` on it",
-    )
+def check_not_newer(found: str) -> None:
+    """Raise `DatabaseTooNew` when a later release than this one wrote the database."""
+    if found > REVISION:
+        raise DatabaseTooNew(
+            f"the database has revision {found}, this release knows up to {REVISION}",
+            hint="install the newer release that wrote it; nothing was changed",
+        )
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    first: Exception | None = None
+    for call in calls:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  the commit is done: the others must hear of it
+            first = first or error
+    if first is not None:
+        raise first
