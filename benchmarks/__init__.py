@@ -1,0 +1,1 @@
+"""Measurements, one file a subject. `python -m benchmarks` lists and runs them; docs/benchmarks.md explains them."""
