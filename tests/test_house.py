@@ -85,6 +85,7 @@ RANDOM_TYPES = {"numpy.random.Generator", "numpy.random.BitGenerator"}  # naming
 
 NO_EXPORTS = ("core", "store.migrations", "store.migrations.versions", "cli", "demo", "api", "api.routes")
 MAX_LINES = 400
+ANY_SIZE = "store.migrations.versions"  # a migration is one step, written once and never touched again
 
 
 # -- modules and what they import ------------------------------------------------------------------------------------
@@ -241,7 +242,7 @@ def finished(module: Module) -> Iterator[str]:
 
 def module_size(module: Module) -> Iterator[str]:
     lines = module.source.count("\n")
-    if lines > MAX_LINES:
+    if lines > MAX_LINES and not within(module.name, ANY_SIZE):
         yield f"{lines}: longer than {MAX_LINES} lines; split it"
 
 
@@ -420,7 +421,7 @@ RULES = [
     Rule(
         module_size,
         breaks=(("tune.space", "\n" * (MAX_LINES + 1)),),
-        holds=(("tune.space", "\n" * MAX_LINES),),
+        holds=(("tune.space", "\n" * MAX_LINES), ("store.migrations.versions.r1", "\n" * (MAX_LINES + 1))),
     ),
     Rule(
         documented,
