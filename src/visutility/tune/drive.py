@@ -12,17 +12,15 @@ from typing import Any, final
 from visutility.core.errors import (
     InvalidSetting,
     StudyClosed,
-    TrialClosed,
-    TrialNotFound,
 )
 from visutility.tune.factory import AUTO, make_strategy
 from visutility.tune.history import Earlier, as_history
 from visutility.tune.rungs import MedianStopping, check_report
-from visutility.tune.search import Search, past_of
+from visutility.tune.search import Search, best_of, past_of
 from visutility.tune.snapshot import read_snapshot, write_snapshot
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import AbstractStrategy, Past
-from visutility.tune.trial import COMPLETE, PENDING, PRUNED, Failure, Outcome, Result, Trial, judge, sign
+from visutility.tune.trial import PENDING, PRUNED, Failure, Outcome, Result, Trial, judge, sign
 
 
 @final
@@ -87,9 +85,8 @@ class Study:
     def ask(self) -> Trial:
         """Return the next trial, pending. Raises `StudyClosed` when the budget is spent or nothing is left to try."""
         with self._lock:
-            params, origin = self._search.next()
-            trial = Trial(self._search.asked, params, origin)
-            self._search = self._search.with_asked(params, origin)
+            trial = self._search.next()
+            self._search = self._search.with_asked(trial)
             self._trials.append(trial)
             self._reports[trial.number] = {}
             return self._public(trial)
@@ -115,7 +112,7 @@ class Study:
         `MissingMetric` when metrics lack the objective, `InvalidObservation` for no number; then nothing is told.
         """
         with self._lock:
-            return self._end(self._pending(trial), judge(result, self.objective))
+            return self._end(trial, judge(result, self.objective))
 
     def report(self, trial: Trial | int, step: int, value: float) -> bool:
         """Keep an intermediate value of the objective; return whether the trial should go on.
@@ -124,7 +121,7 @@ class Study:
         `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
         """
         with self._lock:
-            number = self._pending(trial).number
+            number = self._search.under_way(trial).number
             kept = self._reports[number]
             if check_report(step, value, kept):
                 kept[step] = float(value)
@@ -135,17 +132,13 @@ class Study:
     def prune(self, trial: Trial | int) -> Trial:
         """End a trial early, without a value; its last report stands in for one in what the strategy learns."""
         with self._lock:
-            return self._end(self._pending(trial), Outcome(PRUNED))
+            return self._end(trial, Outcome(PRUNED))
 
     @property
     def best(self) -> Trial:
         """The complete trial with the best value, the earliest of equals. Raises `TrialNotFound` when there is none."""
         with self._lock:
-            complete = [t for t in self._trials if t.state == COMPLETE and t.value is not None]
-            if not complete:
-                raise TrialNotFound("no trial is complete yet", hint="tell a value first")
-            flip = sign(self.direction)
-            return self._public(min(complete, key=lambda t: flip * (t.value or 0.0)))
+            return self._public(best_of(self._trials, self.direction))
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -211,24 +204,14 @@ class Study:
         study._told = list(stored.told)
         return study
 
-    def _pending(self, trial: Trial | int) -> Trial:
-        number = trial.number if isinstance(trial, Trial) else trial
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(self._trials):
-            raise TrialNotFound(f"trial {number!r} was not asked", hint=f"{len(self._trials)} trials were, from 0")
-        found = self._trials[number]
-        if isinstance(trial, Trial) and any(found.params.get(k, v) != v for k, v in trial.params.items()):
-            raise TrialNotFound(f"trial {number} is of another study", hint="tell the study that asked for it")
-        if found.state != PENDING:
-            raise TrialClosed(f"trial {number} is {found.state} already", hint="a trial is told once")
-        return found
-
-    def _end(self, trial: Trial, outcome: Outcome) -> Trial:
-        number = trial.number
-        ended = replace(trial, reports=tuple(self._reports[number].items())).ended(outcome)
-        self._search = self._search.with_told(ended, outcome)
-        self._trials[number] = ended
-        self._told.append(number)
-        del self._reports[number]
+    def _end(self, trial: Trial | int, outcome: Outcome) -> Trial:
+        found = self._search.under_way(trial)
+        reports = tuple(self._reports[found.number].items())
+        ended = replace(found, reports=reports).ended(outcome)
+        self._search = self._search.with_told(ended)
+        self._trials[found.number] = ended
+        self._told.append(found.number)
+        del self._reports[found.number]
         return self._public(ended)
 
     def _public(self, trial: Trial) -> Trial:

@@ -4,15 +4,15 @@ Nothing here depends on how asks and tells interleaved, only on which trials wer
 order: so a study rebuilt from its trials goes on exactly as if it had never stopped.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from visutility.core.errors import StudyClosed
+from visutility.core.errors import StudyClosed, TrialClosed, TrialNotFound
 from visutility.tune.rungs import Curve, MedianStopping, curve, keep_going
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
-from visutility.tune.trial import COMPLETE, ENQUEUED, PENDING, PRUNED, Outcome, Trial, sign
+from visutility.tune.trial import COMPLETE, ENQUEUED, PENDING, PRUNED, Trial, sign
 
 
 @final
@@ -27,6 +27,7 @@ class Search:
     stopping: MedianStopping | None = None
     queue: tuple[Params, ...] = ()
     asked: int = 0
+    pending: tuple[Trial, ...] = ()  # by number, without their reports
     curves: tuple[Curve, ...] = ()  # of the complete trials that reported, lower is better
 
     @property
@@ -34,47 +35,72 @@ class Search:
         """How many trials have ended."""
         return len(self.state.observed)
 
-    def next(self) -> tuple[Params, str]:
-        """Return the configuration of trial `asked` and its origin: the head of the queue, else a suggestion.
+    def next(self) -> Trial:
+        """Return trial number `asked`, not yet under way: the head of the queue, else a suggestion.
 
         Raises `StudyClosed` when the budget is spent or the strategy has nothing left.
         """
         if self.budget is not None and self.asked >= self.budget:
             raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
         if self.queue:
-            return dict(self.queue[0]), ENQUEUED
-        return self.strategy.suggest(self.state, self.asked), self.strategy.name
+            return Trial(self.asked, dict(self.queue[0]), ENQUEUED)
+        return Trial(self.asked, self.strategy.suggest(self.state, self.asked), self.strategy.name)
 
-    def with_asked(self, params: Params, origin: str) -> "Search":
-        """Return the search with trial `asked` under way."""
+    def with_asked(self, trial: Trial) -> "Search":
+        """Return the search with that trial, which `next` gave here or elsewhere, under way."""
         return replace(
             self,
-            state=self.strategy.asked(self.state, self.asked, params),
-            queue=self.queue[1:] if origin == ENQUEUED else self.queue,
-            asked=self.asked + 1,
+            state=self.strategy.asked(self.state, trial.number, trial.params),
+            queue=self.queue[1:] if trial.origin == ENQUEUED else self.queue,
+            asked=trial.number + 1,
+            pending=(*self.pending, trial),
         )
 
-    def with_told(self, trial: Trial, outcome: Outcome) -> "Search":
-        """Return the search with that trial, reports included, at its end."""
-        ended = trial.ended(outcome)
+    def with_told(self, ended: Trial) -> "Search":
+        """Return the search once a trial under way became this one, reports included."""
+        value = _observed(ended, self.direction)
         return replace(
             self,
-            state=self.strategy.observe(self.state, trial.number, trial.params, _observed(ended, self.direction)),
+            state=self.strategy.observe(self.state, ended.number, ended.params, value),
             curves=self.curves + _curves(ended, self.direction),
+            pending=tuple(trial for trial in self.pending if trial.number != ended.number),
         )
 
-    def resumed(self, trials: Mapping[int, Trial], told: Sequence[int]) -> "Search":
-        """Return this fresh search once `trials` (by number, from 0) were asked and those in `told` ended, in order.
+    def under_way(self, trial: Trial | int) -> Trial:
+        """Return the trial under way with this number, as it was asked.
 
-        O(n). The queue is taken as it is: what is left of it.
+        Raises `TrialNotFound` when it was not asked or is another study's, `TrialClosed` when it ended.
         """
+        number = trial.number if isinstance(trial, Trial) else trial
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < self.asked:
+            raise TrialNotFound(f"trial {number!r} was not asked", hint=f"{self.asked} trials were, from 0")
+        found = next((one for one in self.pending if one.number == number), None)
+        if found is None:
+            raise TrialClosed(f"trial {number} ended already", hint="a trial is told once")
+        if isinstance(trial, Trial) and any(found.params.get(k, v) != v for k, v in trial.params.items()):
+            raise TrialNotFound(f"trial {number} is of another study", hint="tell the study that asked for it")
+        return found
+
+    def resumed(self, trials: Sequence[Trial], told: Sequence[int]) -> "Search":
+        """Return this fresh search once `trials`, by number from 0, were asked and those in `told` ended, in order.
+
+        O(n). The queue loses what these trials took from it.
+        """
+        taken = sum(trial.origin == ENQUEUED for trial in trials)
+        pending = tuple(replace(trial, reports=()) for trial in trials if trial.state == PENDING)
         observed = tuple(Observation(n, dict(trials[n].params), _observed(trials[n], self.direction)) for n in told)
-        pending = tuple((n, dict(trials[n].params)) for n in sorted(trials) if trials[n].state == PENDING)
+        under_way = tuple((trial.number, dict(trial.params)) for trial in pending)
         curves: list[Curve] = []
         for number in told:
             curves.extend(_curves(trials[number], self.direction))
-        state = State(self.state.space, self.state.seed, observed, pending, self.state.history)
-        return replace(self, state=state, asked=len(trials), curves=tuple(curves))
+        return replace(
+            self,
+            state=State(self.state.space, self.state.seed, observed, under_way, self.state.history),
+            queue=self.queue[taken:],
+            asked=len(trials),
+            pending=pending,
+            curves=tuple(curves),
+        )
 
     def keeps_going(self, reports: Sequence[tuple[int, float]]) -> bool:
         """Return whether a trial with these reports, in the study's direction, should go on."""
@@ -89,6 +115,15 @@ def past_of(name: str, space: Space, direction: str, trials: Iterable[Trial]) ->
     flip = sign(direction)
     complete = ((dict(t.params), flip * t.value) for t in trials if t.state == COMPLETE and t.value is not None)
     return Past(name, space, tuple(complete))
+
+
+def best_of(trials: Iterable[Trial], direction: str) -> Trial:
+    """Return the complete trial with the best value, the earliest of equals; `TrialNotFound` when there is none."""
+    complete = [t for t in trials if t.state == COMPLETE and t.value is not None]
+    if not complete:
+        raise TrialNotFound("no trial is complete yet", hint="tell a value first")
+    flip = sign(direction)
+    return min(complete, key=lambda t: (flip * (t.value or 0.0), t.number))
 
 
 def _observed(trial: Trial, direction: str) -> float | None:

@@ -10,7 +10,7 @@ from visutility.tune.rungs import MedianStopping
 from visutility.tune.search import Search
 from visutility.tune.space import Space
 from visutility.tune.strategy import AbstractStrategy, Past
-from visutility.tune.trial import PENDING, Trial
+from visutility.tune.trial import ENQUEUED, PENDING, Trial
 
 FORMAT = 1
 
@@ -44,7 +44,7 @@ def write_snapshot(
         "settings": search.strategy.settings,
         "reason": reason,
         "history": [past.to_json() for past in state.history],
-        "queue": [dict(params) for params in search.queue],
+        "enqueued": [t.params for t in trials if t.origin == ENQUEUED] + [dict(params) for params in search.queue],
         "trials": [trial.to_json() for trial in trials],
         "told": list(told),
     }
@@ -77,7 +77,6 @@ def _read(data: Mapping[str, Any], strategy: AbstractStrategy | None) -> Stored:
         data["direction"],
         data["budget"],
         None if stopping is None else MedianStopping(**stopping),
-        tuple(dict(params) for params in data["queue"]),
+        tuple(dict(params) for params in data["enqueued"]),
     )
-    search = fresh.resumed({t.number: t for t in trials}, told)
-    return Stored(search, data["objective"], data["reason"], trials, told)
+    return Stored(fresh.resumed(trials, told), data["objective"], data["reason"], trials, told)

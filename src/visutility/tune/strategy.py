@@ -12,7 +12,6 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from visutility.core.errors import InvalidParameter
 from visutility.tune.space import Mask, Params, Space, Units
 
 
@@ -64,7 +63,7 @@ class State:
 
     def __post_init__(self) -> None:
         if self._encoded is None:
-            encoded = [_encode(self.space, o.params) for o in self.observed]
+            encoded = [self.space.encode(o.params) for o in self.observed]
             units = np.array([unit for unit, _ in encoded]).reshape(-1, self.space.dim)
             masks = np.array([mask for _, mask in encoded], dtype=bool).reshape(-1, self.space.dim)
             object.__setattr__(self, "_encoded", _read_only(units, masks))
@@ -85,12 +84,27 @@ class State:
 
     def with_observed(self, seen: Observation) -> "State":
         """Return this state with a trial ended, and no longer pending. O(n d)."""
-        unit, mask = _encode(self.space, seen.params)
+        unit, mask = self.space.encode(seen.params)
         return replace(
             self,
             observed=(*self.observed, seen),
             pending=tuple(item for item in self.pending if item[0] != seen.number),
             _encoded=_read_only(np.vstack([self.units, unit]), np.vstack([self.masks, mask])),
+        )
+
+    def with_space(self, space: Space) -> "State":
+        """Return this state over a space whose parameters or ranges changed: configurations are adopted into it.
+
+        Those that share no parameter with it are left out.
+        """
+        seen = ((o, space.adopt(o.params)) for o in self.observed)
+        waiting = ((number, space.adopt(params)) for number, params in self.pending)
+        return State(
+            space,
+            self.seed,
+            tuple(Observation(o.number, params, o.value) for o, params in seen if params is not None),
+            tuple((number, params) for number, params in waiting if params is not None),
+            self.history,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -152,16 +166,6 @@ class AbstractStrategy(ABC):
     def settings(self) -> dict[str, Any]:
         """The settings as plain data: `type(strategy)(**settings)` is an equal strategy."""
         return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-
-
-def _encode(space: Space, params: Params) -> tuple[Units, Mask]:
-    try:
-        return space.encode(params)
-    except InvalidParameter:  # the space changed since: take the nearest configuration it has
-        adopted = space.adopt(params)
-        if adopted is None:
-            raise
-        return space.encode(adopted)
 
 
 def _read_only(units: Units, masks: Mask) -> tuple[Units, Mask]:

@@ -1,0 +1,188 @@
+"""Durable studies: searches kept as rows, so that they outlive the process and inform the next one.
+
+A study's configuration never changes after it was created: the strategy and its settings, the seed, what is enqueued,
+and which ends of which earlier studies it learns from are fixed in its row, so every process rebuilds the same study.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from sqlalchemy import Connection, select
+
+from visutility.core import codec
+from visutility.core.errors import AlreadyExists, Invalid, InvalidSetting
+from visutility.core.ids import checked_name
+from visutility.registry import _study_rows as rows
+from visutility.registry._durable_study import DurableStudy
+from visutility.registry._study_rows import CLOSED, OPEN, StudyRecord
+from visutility.store import audit
+from visutility.store.engine import Tx
+from visutility.store.schema import study
+from visutility.tune.factory import make_strategy
+from visutility.tune.search import best_of, past_of
+from visutility.tune.space import Space
+from visutility.tune.strategy import AbstractStrategy, Past
+from visutility.tune.trial import Trial, sign
+
+__all__ = ["DurableStudy", "LoadedStudy", "StudyRecord", "close", "create", "earlier", "find", "list_studies", "load"]
+
+EARLIER = 8  # studies of the same model that a new one learns from
+MAX_LISTED = 1000
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class LoadedStudy:
+    """A study and its trials as they were when read. `told` has the numbers of ended trials in the order they ended."""
+
+    record: StudyRecord
+    trials: tuple[Trial, ...]
+    told: tuple[int, ...]
+
+    @property
+    def best(self) -> Trial:
+        """The complete trial with the best value, the earliest of equals. Raises `TrialNotFound` when there is none."""
+        return best_of(self.trials, self.record.direction)
+
+    def past(self) -> Past:
+        """Return the complete trials as an earlier study, oldest first, lower is better."""
+        ended = (self.trials[number] for number in self.told)
+        return past_of(self.record.name, self.record.space, self.record.direction, ended)
+
+
+def create(
+    tx: Tx,
+    *,
+    name: str,
+    space: Space,
+    objective: str,
+    direction: str = "minimize",
+    model_id: str | None = None,
+    run_id: str | None = None,
+    strategy: str | AbstractStrategy = "auto",
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    budget: int | None = None,
+    modality: str | None = None,
+    enqueue: Sequence[Mapping[str, Any]] = (),
+    history: Sequence[Past] = (),
+    earlier_studies: int = EARLIER,
+    by: str,
+    why: str,
+) -> StudyRecord:
+    """Create an open study; the change and its audit event commit together.
+
+    `enqueue` is asked first, in order. The study learns from `history` and from the newest `earlier_studies` of the
+    model, as they stand now. Raises `InvalidName`, `InvalidSetting`, `InvalidParameter` for an enqueued
+    configuration outside the space, and `AlreadyExists`.
+    """
+    checked_name(name, "study")
+    sign(direction)
+    if not isinstance(objective, str) or not 0 < len(objective) <= 64:
+        raise InvalidSetting(f"objective {objective!r} is not 1 to 64 characters", hint="name the metric")
+    if tx.execute(select(study.c.id).where(study.c.name == name)).first() is not None:
+        raise AlreadyExists(f"study {name!r} exists already", hint="open it, or choose another name")
+    from_model = rows.earlier_of_model(tx.connection, model_id, earlier_studies) if model_id is not None else []
+    pasts = (*history, *(rows.read_past(tx.connection, study_id, told) for study_id, told in from_model))
+    made, reason = _strategy(strategy, settings or {}, space, budget, pasts, modality)
+    made.init(space, seed)
+    warm = {
+        "enqueued": [space.validate(params) for params in enqueue],
+        "earlier": [[study_id, told] for study_id, told in from_model],
+        "given": [past.to_json() for past in history],
+    }
+    row = {
+        "id": tx.new_id(),
+        "name": name,
+        "model_id": model_id,
+        "run_id": run_id,
+        "space": codec.dumps(space.to_json()),
+        "objective": objective,
+        "direction": direction,
+        "strategy": made.name,
+        "strategy_settings": codec.dumps(made.settings),
+        "strategy_reason": reason,
+        "seed": seed,
+        "budget": budget,
+        "warm_start": codec.dumps(warm),
+        "status": OPEN,
+        "trials": 0,
+        "created_at": tx.now(),
+        "closed_at": None,
+    }
+    tx.execute(rows.insert_study, row)
+    after = {key: row[key] for key in ("id", "model_id", "run_id", "strategy", "strategy_reason", "seed", "budget")}
+    audit.append(tx, "study.created", name, by=by, why=why, after=after, covers=[("study", (row["id"],))])
+    return rows.read_study(tx.connection, str(row["id"]))
+
+
+def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
+    """Close a study: it takes no more trials, and pending ones end untold. Closing again changes nothing.
+
+    Raises `StudyNotFound`.
+    """
+    found = rows.read_study(tx.connection, ref)
+    if found.status == CLOSED:
+        return found
+    tx.execute(rows.close_study, {"of": found.id, "now": tx.now()})
+    asked, told, _ = rows.read_progress(tx.connection, found.id)
+    audit.append(
+        tx,
+        "study.closed",
+        found.name,
+        by=by,
+        why=why,
+        before={"status": OPEN},
+        after={"status": CLOSED, "asked": asked, "ended": told},
+        covers=[("study", (found.id,))],
+    )
+    return rows.read_study(tx.connection, found.id)
+
+
+def find(connection: Connection, ref: str) -> StudyRecord:
+    """Return the study with this id or name. Raises `StudyNotFound`."""
+    return rows.read_study(connection, ref)
+
+
+def load(connection: Connection, ref: str) -> LoadedStudy:
+    """Return the study with this id or name and all its trials. Raises `StudyNotFound`."""
+    record = rows.read_study(connection, ref)
+    trials, told = rows.read_trials(connection, record.id)
+    return LoadedStudy(record, tuple(trials), tuple(told))
+
+
+def earlier(connection: Connection, model_id: str, limit: int = EARLIER) -> list[Past]:
+    """Return the newest `limit` studies of a model that have complete trials, oldest first, lower is better."""
+    found = rows.earlier_of_model(connection, model_id, limit)
+    return [rows.read_past(connection, study_id, told) for study_id, told in found]
+
+
+def list_studies(
+    connection: Connection, *, model_id: str | None = None, after: str | None = None, limit: int = 50
+) -> list[StudyRecord]:
+    """Return at most `limit` studies, newest first, those older than the study with id `after`.
+
+    Raises `Invalid` for a limit outside 1 to 1000.
+    """
+    if not 1 <= limit <= MAX_LISTED:
+        raise Invalid(f"limit is {limit}", hint=f"choose 1 to {MAX_LISTED} and page with `after`")
+    query = select(study).order_by(study.c.id.desc()).limit(limit)
+    if model_id is not None:
+        query = query.where(study.c.model_id == model_id)
+    if after is not None:
+        query = query.where(study.c.id < after)
+    return [rows.decoded(row) for row in connection.execute(query)]
+
+
+def _strategy(
+    strategy: str | AbstractStrategy,
+    settings: Mapping[str, Any],
+    space: Space,
+    budget: int | None,
+    history: Sequence[Past],
+    modality: str | None,
+) -> tuple[AbstractStrategy, str]:
+    kind, given = (strategy.name, strategy.settings) if isinstance(strategy, AbstractStrategy) else (strategy, settings)
+    chosen = make_strategy(kind, space=space, budget=budget, history=history, modality=modality, **given)
+    return chosen.strategy, chosen.reason
