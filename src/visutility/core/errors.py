@@ -122,6 +122,10 @@ class RecipeNotFound(NotFound):
     """The import path names no recipe."""
 
 
+class StreamNotFound(NotFound):
+    """The detector or fleet watches no stream with that name or number."""
+
+
 class BlobNotFound(NotFound):
     """No bytes with that hash are stored."""
 

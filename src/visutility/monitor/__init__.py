@@ -1,0 +1,26 @@
+"""Watching streams of metric values: detectors with a stated false-alarm promise, one stream or a fleet."""
+
+from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
+from visutility.monitor.detectors import DETECTORS, EDetector, Rolling
+from visutility.monitor.factory import make_detector
+from visutility.monitor.fleet import Fleet
+from visutility.monitor.score import Score, judge, pooled, run_length
+from visutility.monitor.state import StreamState
+
+__all__ = [
+    "DETECTORS",
+    "AbstractDetector",
+    "Direction",
+    "EDetector",
+    "Fleet",
+    "Level",
+    "Rolling",
+    "Score",
+    "StreamState",
+    "Verdict",
+    "Verdicts",
+    "judge",
+    "make_detector",
+    "pooled",
+    "run_length",
+]

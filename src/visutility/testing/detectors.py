@@ -1,0 +1,293 @@
+"""What every detector promises, as checks: give each of `DETECTOR_CHECKS` a case of your detector.
+
+    CASE = DetectorCase("mine", MyDetector(arl=2000), healthy=errors(0.05), worse=errors(0.6), arl=2000)
+
+    @pytest.mark.parametrize("check", DETECTOR_CHECKS)
+    def test_conformance(check):
+        check(CASE)
+
+A check fails by AssertionError. Draws come from fixed seeds, so that a check that passed passes again; only
+`check_promise` could fail a detector that is right, under other seeds with probability at most 1e-6.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from visutility.core.errors import EmptyWindow, Invalid, InvalidObservation, InvalidSetting, StreamNotFound
+from visutility.core.rng import rng
+from visutility.monitor import AbstractDetector, Level, Verdict
+from visutility.monitor.state import Floats, arrays, streams
+from visutility.testing._expect import expect, expect_equal
+
+Draw = Callable[[np.random.Generator, int], Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorCase:
+    """A detector, set to a small promise, and the streams it is judged on.
+
+    `healthy` and `worse` draw n values; a reference window is `size` healthy ones. `arl` and `delta` are what is
+    promised: over references and streams, an alarm within any T healthy values has probability at most
+    T / arl + delta. None: this check is left out.
+    """
+
+    name: str
+    detector: AbstractDetector[Any]
+    healthy: Draw
+    worse: Draw
+    size: int = 150
+    arl: float | None = None
+    delta: float = 0.0
+
+    def __str__(self) -> str:
+        return self.name
+
+    def stream(self, *names: str | int, n: int = 600) -> Floats:
+        """Return n healthy values, then as many worse ones, then healthy ones again: some alarms and their ends."""
+        draw = rng(0, self.name, *names)
+        return np.concatenate([self.healthy(draw, n), self.worse(draw, n), self.healthy(draw, n)])
+
+    def mirrored(self) -> tuple[AbstractDetector[Any], Callable[[Floats], Floats]]:
+        """Return the same detector for values that fall where these rise, and what turns these into those."""
+        low, high = self.detector.low, self.detector.high
+        turned = replace(self.detector, direction="fall" if self.detector.direction == "rise" else "rise")
+        if low is None or high is None:
+            return replace(turned, low=None, high=None), lambda values: -values
+        return turned, lambda values: low + high - values
+
+    def reference(self, *names: str | int) -> Floats:
+        """Return a reference window."""
+        return self.healthy(rng(0, self.name, "reference", *names), self.size)
+
+
+def errors(rate: float) -> Draw:
+    """Return draws of independent errors: 1 with that probability, else 0."""
+    return lambda draw, n: (draw.random(n) < rate).astype(np.float64)
+
+
+def losses(mean: float, spread: float = 20.0) -> Draw:
+    """Return draws of independent Beta losses in [0, 1] with that mean; the larger `spread`, the less they vary."""
+    return lambda draw, n: draw.beta(mean * spread, (1.0 - mean) * spread, n)
+
+
+def _feed(case: DetectorCase, state: Any, values: Floats, cuts: Sequence[int] = ()) -> tuple[Any, list[Verdict]]:
+    """Update with the values in pieces; the state and all verdicts."""
+    said: list[Verdict] = []
+    for piece in np.split(values, cuts):
+        state, found = case.detector.update(state, piece)
+        said += found
+    return state, said
+
+
+def check_sees_a_change(case: DetectorCase) -> None:
+    """A stream that gets worse raises an alarm soon; scores reach limits exactly at alarms; numbers are finite."""
+    state = case.detector.init([case.reference()])
+    _, said = _feed(case, state, case.stream())
+    alarms = [verdict for verdict in said if verdict.level is Level.ALARM]
+    positions = [verdict.position for verdict in alarms]
+    expect(any(600 <= at < 1200 for at in positions), f"no alarm in [600, 1200), where it is worse: {positions}")
+    for verdict in said:
+        expect((verdict.score >= verdict.limit) == (verdict.level is Level.ALARM), verdict)
+        expect(verdict.level is not Level.OK, verdict)
+        expect(all(map(math.isfinite, verdict.evidence.values())), verdict)
+        expect_equal(verdict.evidence["position"], verdict.position, "the position in the evidence")
+    learnt = case.detector.learnt(state, 0)
+    expect(learnt and all(map(math.isfinite, learnt.values())), learnt)
+    expect(case.detector.promise(case.size), "there is no promise")
+
+
+def check_inputs_are_left_alone(case: DetectorCase) -> None:
+    """Reference, values, ids and the state given are as before; the arrays of old and new state are not shared."""
+    references, values = [case.reference(0), case.reference(1)], case.stream()
+    ids = np.arange(len(values)) % 2
+    kept = [array.copy() for array in (*references, values, ids)]
+    state = case.detector.init(references)
+    before = case.detector.save(state)
+    after, _ = case.detector.update(state, values, ids)
+    saved = case.detector.save(after)
+    case.detector.update(after, values, ids)
+    for array, copy in zip((*references, values, ids), kept, strict=True):
+        expect(np.array_equal(array, copy), "an argument was changed")
+    expect(case.detector.save(state) == before, "the state that was given was changed")
+    expect(case.detector.save(after) == saved, "the state that was given back was changed later")
+
+
+def check_cuts_do_not_matter(case: DetectorCase) -> None:
+    """Any cut of a stream into batches gives the same verdicts and the same state as one by one, to the bit."""
+    values, state = case.stream(), case.detector.init([case.reference()])
+    last, wanted = _feed(case, state, values, range(1, len(values)))
+    saved = case.detector.save(last)
+    draw = rng(0, case.name, "cuts")
+    for cuts in ([], [7], *(np.sort(draw.integers(0, len(values) + 1, k)).tolist() for k in (1, 5, 50, 400))):
+        after, said = _feed(case, state, values, cuts)
+        expect_equal(said, wanted, f"the verdicts with cuts at {cuts}")
+        expect(case.detector.save(after) == saved, f"the state differs with cuts at {cuts}")
+
+
+def check_streams_are_alone(case: DetectorCase) -> None:
+    """Streams that travel together, dense or ragged, get what each gets alone, to the bit, in arrival order."""
+    draw = rng(0, case.name, "order")
+    each = [case.stream("alone", at, n=40 + 130 * at) for at in range(5)]
+    references = [case.reference(at) for at in range(len(each))]
+    ids = draw.permutation(np.repeat(np.arange(len(each)), [len(values) for values in each]))
+    batch, taken = np.empty(len(ids)), [0] * len(each)
+    for at, stream in enumerate(ids.tolist()):
+        batch[at] = each[stream][taken[stream]]
+        taken[stream] += 1
+    state = case.detector.init(references)
+    said: list[Verdict] = []
+    for first in range(0, len(ids), 1000):
+        state, found = case.detector.update(state, batch[first : first + 1000], ids[first : first + 1000])
+        expect_equal(found.streams, len(each), "streams")
+        said += found
+    arrivals = {(s, p): at for s in range(len(each)) for p, at in enumerate(np.flatnonzero(ids == s).tolist())}
+    order = [arrivals[verdict.stream, verdict.position] for verdict in said]
+    expect_equal(order, sorted(order), "arrival order")
+    for at, (values, reference) in enumerate(zip(each, references, strict=True)):
+        alone, wanted = _feed(case, case.detector.init([reference]), values)
+        own = [verdict._replace(stream=0) for verdict in said if verdict.stream == at]
+        expect_equal(own, wanted, f"the verdicts of stream {at}")
+        for name, array in arrays(alone).items():
+            found_rows = arrays(state)[name][..., at]
+            expect(np.array_equal(found_rows, array[..., 0], equal_nan=True), f"{name} of stream {at}")
+
+
+def check_saving_does_not_matter(case: DetectorCase) -> None:
+    """Saved and loaded at any point, a stream goes on as if nothing had happened; other settings refuse the bytes."""
+    values, state = case.stream(), case.detector.init([case.reference()])
+    last, wanted = _feed(case, state, values)
+    for cut in (0, 1, 97, 600, 633, 900, len(values)):
+        middle, first = _feed(case, state, values[:cut])
+        data = case.detector.save(middle)
+        loaded = case.detector.load(data)
+        expect(case.detector.save(loaded) == data, "saving what was loaded gives other bytes")
+        after, rest = _feed(case, loaded, values[cut:])
+        expect_equal(first + rest, wanted, f"the verdicts when saved at {cut}")
+        expect(case.detector.save(after) == case.detector.save(last), f"the state differs when saved at {cut}")
+    other, mirror = case.mirrored()
+    for wrong in (data[:50], b"", b"no state", other.save(other.init([mirror(case.reference())]))):
+        _refuses(Invalid, (), case.detector.load, wrong)
+
+
+def check_alarm_starts_afresh(case: DetectorCase) -> None:
+    """After an alarm a stream is as after `init`, with the limits it learnt, except that positions go on."""
+    state = case.detector.init([case.reference()])
+    values = case.stream()
+    _, said = _feed(case, state, values)
+    alarm = next(verdict.position for verdict in said if verdict.level is Level.ALARM)
+    after, _ = _feed(case, state, values[: alarm + 1])
+    for name, array in arrays(after).items():
+        if name != "seen":
+            expect(np.array_equal(array, arrays(state)[name], equal_nan=True), f"{name} is not afresh after an alarm")
+    more = case.stream("more")
+    _, again = _feed(case, after, more)
+    _, fresh = _feed(case, state, more)
+    where = [(verdict.position - alarm - 1, verdict.level, verdict.score, verdict.limit) for verdict in again]
+    expect_equal(where, [(v.position, v.level, v.score, v.limit) for v in fresh], "what is said after an alarm")
+
+
+def check_state_stays_small(case: DetectorCase) -> None:
+    """A state is as large after many values as after none, and grows by the row."""
+    state = case.detector.init([case.reference()])
+    after, _ = _feed(case, state, case.healthy(rng(0, case.name, "long"), 20_000))
+    size = _bytes(state)
+    expect_equal(_bytes(after), size, "bytes of state after 20,000 values")
+    three = case.detector.init([case.reference(at) for at in range(3)])
+    expect_equal((_bytes(three), streams(three)), (3 * size, 3), "bytes and rows of three streams")
+
+
+def check_bad_values_are_refused(case: DetectorCase) -> None:
+    """What is not finite or not in range is refused with its position; so are wrong shapes, ids and small windows."""
+    detector, reference = case.detector, case.reference()
+    state = detector.init([reference])
+    before = detector.save(state)
+    bad = [math.nan, math.inf, -math.inf]
+    bad += [detector.low - 0.5] if detector.low is not None else []
+    bad += [detector.high + 0.5] if detector.high is not None else []
+    for value in bad:
+        values = case.healthy(rng(0, case.name, "bad"), 20)
+        values[13] = value
+        _refuses(InvalidObservation, ("position 13", repr(value)), detector.update, state, values)
+        _refuses(InvalidObservation, ("window 1", "position 13"), detector.init, [reference, values])
+    fine = case.healthy(rng(0, case.name, "fine"), 4)
+    _refuses(InvalidObservation, ("(2, 2)",), detector.update, state, fine.reshape(2, 2))
+    _refuses(InvalidObservation, (), detector.update, state, ["?"])
+    _refuses(InvalidObservation, (), detector.update, state, fine, [0, 0])
+    _refuses(InvalidObservation, (), detector.update, state, fine, [0.0, 0.0, 0.0, 0.0])
+    _refuses(StreamNotFound, ("position 2",), detector.update, state, fine, [0, 0, 1, 0])
+    _refuses(StreamNotFound, ("position 1",), detector.update, state, fine, [0, -1, 0, 0])
+    _refuses(EmptyWindow, (), detector.init, [])
+    few = reference[: detector.smallest_reference - 1]
+    _refuses(EmptyWindow, ("window 1", str(len(few))), detector.init, [reference, few])
+    _refuses(InvalidSetting, ("sideways",), replace, detector, direction="sideways")
+    same, said = detector.update(state, [])
+    expect(detector.save(same) == before and len(said) == 0, "an empty batch said or changed something")
+    expect(detector.save(state) == before, "a refused batch changed the state")
+
+
+def check_falling_mirrors_rising(case: DetectorCase) -> None:
+    """The mirrored stream with the other `direction` gets the same verdicts at the same positions."""
+    other, mirror = case.mirrored()
+    values = case.stream()
+    _, wanted = _feed(case, case.detector.init([case.reference()]), values)
+    _, said = other.update(other.init([mirror(case.reference())]), mirror(values))
+    expect_equal(
+        [(v.position, v.level) for v in said], [(v.position, v.level) for v in wanted], "the mirrored verdicts"
+    )
+
+
+def check_promise(case: DetectorCase) -> None:
+    """First alarms within T = arl / 5 healthy values, on 2,000 streams each with its own reference window.
+
+    A detector that keeps its promise fails with probability at most 1e-6; one that alarms once in arl / 2 values
+    (probability 1 - exp(-0.4) = .33 within T, where at most .2 is promised) passes with less than 1e-6.
+    """
+    if case.arl is None:
+        return
+    from scipy import stats
+
+    runs, steps = 2_000, int(case.arl / 5)
+    draw = rng(0, case.name, "promise")
+    state = case.detector.init([case.healthy(draw, case.size) for _ in range(runs)])
+    alarmed = np.zeros(runs, np.bool_)
+    ids = np.tile(np.arange(runs), 50)
+    for done in range(0, steps, 50):
+        count = min(50, steps - done) * runs
+        state, said = case.detector.update(state, case.healthy(draw, count), ids[:count])
+        alarmed |= said.alarm
+    most = int(stats.binom.isf(1e-6, runs, steps / case.arl + case.delta))
+    expect(
+        alarmed.sum() <= most, f"{alarmed.sum()} of {runs} streams alarmed within {steps} values, at most {most} may"
+    )
+
+
+def _bytes(state: Any) -> int:
+    return sum(array.nbytes for array in arrays(state).values())
+
+
+def _refuses(kind: type[Exception], words: Sequence[str], call: Callable[..., object], *args: Any, **more: Any) -> None:
+    try:
+        call(*args, **more)
+    except kind as error:
+        for word in words:
+            expect(word in str(error), f"{word!r} is not in {error}")
+    else:
+        raise AssertionError(f"no {kind.__name__} was raised")
+
+
+DETECTOR_CHECKS: tuple[Callable[[DetectorCase], None], ...] = (
+    check_sees_a_change,
+    check_inputs_are_left_alone,
+    check_cuts_do_not_matter,
+    check_streams_are_alone,
+    check_saving_does_not_matter,
+    check_alarm_starts_afresh,
+    check_state_stays_small,
+    check_bad_values_are_refused,
+    check_falling_mirrors_rising,
+    check_promise,
+)
