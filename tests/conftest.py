@@ -1,13 +1,14 @@
 """Settings that every test shares: Hypothesis repeats itself, keeps no files, and knows no deadline."""
 
+import os
 import tempfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-# The same examples in every run, so that a red test is red again; `pytest --hypothesis-profile=fresh` draws new ones.
-set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "visutility-hypothesis")  # its caches stay out of the tree
+# Its caches stay out of the tree. `pytest --hypothesis-profile=fresh` draws examples that no run had before.
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"visutility-hypothesis-{os.getuid()}")
 settings.register_profile(
     "repeatable",
     database=None,

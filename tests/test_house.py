@@ -84,7 +84,9 @@ BANNED_NAMES = {  # dotted name -> the modules that may use it
 RANDOM_TYPES = {"numpy.random.Generator", "numpy.random.BitGenerator"}  # naming a type draws nothing
 
 NO_EXPORTS = ("core", "store.migrations", "store.migrations.versions", "cli", "demo", "api", "api.routes")
-MAX_LINES = 400
+MAX_LINES = 400  # of a module; aim at 100 to 250
+MAX_FUNCTION = 60  # lines without the docstring; aim at less than 50
+MAX_METHODS = 25  # of a class, private ones too; aim at less than 15
 ANY_SIZE = "store.migrations.versions"  # a migration is one step, written once and never touched again
 
 
@@ -240,10 +242,22 @@ def finished(module: Module) -> Iterator[str]:
             yield f"{number}: {found[0]}"
 
 
-def module_size(module: Module) -> Iterator[str]:
+def sizes(module: Module) -> Iterator[str]:
+    if within(module.name, ANY_SIZE):
+        return
     lines = module.source.count("\n")
-    if lines > MAX_LINES and not within(module.name, ANY_SIZE):
+    if lines > MAX_LINES:
         yield f"{lines}: longer than {MAX_LINES} lines; split it"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ClassDef):
+            methods = sum(isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)) for inner in node.body)
+            if methods > MAX_METHODS:
+                yield f"{node.lineno}: {node.name} has {methods} methods"
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            words = node.body[0] if ast.get_docstring(node) else None
+            lines = node.end_lineno - node.lineno - (words.end_lineno - words.lineno + 1 if words else 0)
+            if lines > MAX_FUNCTION:
+                yield f"{node.lineno}: {node.name} has {lines} lines"
 
 
 def documented(module: Module) -> Iterator[str]:
@@ -419,9 +433,18 @@ RULES = [
         holds=(("tune.space", "x = 'TODOS'"),),
     ),
     Rule(
-        module_size,
-        breaks=(("tune.space", "\n" * (MAX_LINES + 1)),),
-        holds=(("tune.space", "\n" * MAX_LINES), ("store.migrations.versions.r1", "\n" * (MAX_LINES + 1))),
+        sizes,
+        breaks=(
+            ("tune.space", "\n" * (MAX_LINES + 1)),
+            ("tune.space", "def f():" + "\n    x = 1" * (MAX_FUNCTION + 1)),
+            ("tune.space", "class A:" + "\n    def f(self): ..." * (MAX_METHODS + 1)),
+        ),
+        holds=(
+            ("tune.space", "\n" * MAX_LINES),
+            ("tune.space", "def f():\n    " + DOC.replace("W", "\n" * 99) + "    x = 1\n" * MAX_FUNCTION),
+            ("tune.space", "class A:" + "\n    def f(self): ..." * MAX_METHODS),
+            ("store.migrations.versions.r1", "\n" * (MAX_LINES + 1)),
+        ),
     ),
     Rule(
         documented,
