@@ -87,9 +87,13 @@ def fill(tx: Tx) -> None:
     put("retrain_trigger", "digits", key=("trigger-1",), **trigger)
     put("run", "run-1", key=("run-1",), id="run-1", model_id="digits", trigger_id="trigger-1")
     put("study", "digits-1", key=("study-1",), id="study-1", name="digits-1", model_id="digits", run_id="run-1")
+    put("trial", "trial", key=("study-1", 0), study_id="study-1", number=0, told=0)
+    put("trial_report", "report", key=("study-1", 0, 1), study_id="study-1", trial_number=0)
+    put("run_answer", "answer", key=("run-1", "promote"), run_id="run-1", question="promote")
     put("data_snapshot", "digits", key=("snapshot-1",), id="snapshot-1", model_id="digits", run_id="run-1")
     for number in (1, 2, 3):
-        version = {"id": f"digits-{number}", "model_id": "digits", "number": number}
+        run = "run-1" if number == 1 else None
+        version = {"id": f"digits-{number}", "model_id": "digits", "number": number, "run_id": run}
         put("model_version", f"digits:{number}", key=(version["id"],), **version)
     gate = {"id": "gate-1", "model_id": "digits", "champion_id": "digits-1", "challenger_id": "digits-2"}
     put("gate_report", "digits:2", key=("gate-1",), run_id="run-1", **gate)

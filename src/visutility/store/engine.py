@@ -17,11 +17,12 @@ from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engi
 from visutility.core import crash
 from visutility.core.clock import Clock
 from visutility.core.codec import to_text
-from visutility.core.errors import DatabaseDamaged, DatabaseTooNew, NoProject, SetupNeeded
+from visutility.core.errors import DatabaseDamaged, DatabaseTooNew, NoProject, ReadOnly, SetupNeeded
 from visutility.core.ids import new_id
 from visutility.store._translate import BUSY_TIMEOUT_MS, translated
 from visutility.store.schema import REVISION
 
+_HEADER = 100  # bytes of a SQLite file's header
 _WRITE: Mapping[str, Any] = {"visutility_write": True}
 _MIGRATE: Mapping[str, Any] = {"visutility_write": True, "visutility_migrate": True}
 
@@ -186,17 +187,32 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def check_file(path: Path) -> None:
-    """Raise `NoProject` when there is no database file, `DatabaseDamaged` when it is empty."""
+    """Raise `NoProject` when there is no database file, `DatabaseDamaged` when it is empty or cut within a page.
+
+    SQLite itself takes a file shorter than its header for a new one, and a last page that is cut for a whole one.
+    """
     try:
         size = path.stat().st_size
+        with path.open("rb") as file:
+            header = file.read(_HEADER)
+        waiting = path.with_name(f"{path.name}-wal")
+        settled = not waiting.exists() or waiting.stat().st_size == 0
     except FileNotFoundError:
         raise NoProject(f"there is no database at {path}", hint="run `visutility init` first") from None
-    except OSError as error:  # a folder on the way may not be entered, or is not a folder
-        raise SetupNeeded(f"cannot look at {path}: {error.strerror}", hint="check the folder and its mode") from None
+    except OSError as error:
+        raise ReadOnly(f"cannot read {path} ({error.strerror})", hint="check its owner and mode") from None
     if size == 0:
         raise DatabaseDamaged(
             f"{path} is empty", hint="restore a copy; if nothing was ever stored here, run `visutility init`"
         )
+    if settled and (len(header) < _HEADER or size % _page_size(header)):
+        raise DatabaseDamaged(f"{path} was cut at {size} bytes", hint="keep it as it is and restore a copy")
+
+
+def _page_size(header: bytes) -> int:
+    """Return the page size a SQLite header gives in bytes, or 1 when it is no such header."""
+    size = int.from_bytes(header[16:18], "big")
+    return {0: 1, 1: 65536}.get(size, size) if header.startswith(b"SQLite format 3\x00") else 1
 
 
 def check_not_newer(found: str) -> None:
