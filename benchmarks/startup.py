@@ -6,6 +6,8 @@ of the import statement alone; `--help` is the time of the whole process, interp
 """
 
 import argparse
+import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -93,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{row.title} failed:\n{error.stderr}", file=sys.stderr)
         return 1
     medians = {row.title: row.median for row in table}
+    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} processors")
     print(f"{'':20} {'median ms':>10} {'min ms':>8} {'max ms':>8} {'modules':>8} {'goal ms':>8} {'x ours':>7}")
     for row in table:
         goal = f"{row.goal_ms:.0f}" if row.goal_ms else "-"

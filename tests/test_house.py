@@ -81,6 +81,7 @@ BANNED_NAMES = {  # dotted name -> the modules that may use it
     "time.time": "core.clock",
     "time.time_ns": "core.clock",
 }
+BANNED_IN_TESTS = ("time.sleep", "random", "numpy.random")  # but a generator that is given a seed is welcome
 RANDOM_TYPES = {"numpy.random.Generator", "numpy.random.BitGenerator"}  # naming a type draws nothing
 
 NO_EXPORTS = ("core", "store.migrations", "store.migrations.versions", "cli", "demo", "api", "api.routes")
@@ -220,6 +221,14 @@ def banned_names(module: Module) -> Iterator[str]:
                 yield f"{line}: {name}; take a Clock, or core.rng.rng(seed, *names)"
 
 
+def repeatable(module: Module) -> Iterator[str]:
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call) and node.args]
+    seeded = {one.lineno for one in calls if ast.unparse(one.func).endswith(("default_rng", "random.Random"))}
+    for line, name in dotted_names(module):
+        if within(name, BANNED_IN_TESTS) and name not in RANDOM_TYPES and line not in seeded:
+            yield f"{line}: {name}; tests wait for nothing and draw from a generator with a seed"
+
+
 def no_pickle(module: Module) -> Iterator[str]:
     if module.package != "execute":
         yield from (
@@ -331,6 +340,7 @@ class Rule:
     check: Callable[[Module], Iterable[str]]
     breaks: tuple[tuple[str, str], ...] = field(repr=False)  # (module, source)
     holds: tuple[tuple[str, str], ...] = field(repr=False)
+    of_tests: bool = False  # a rule of the tests, not of the source
 
 
 # fmt: off
@@ -413,6 +423,20 @@ RULES = [
         ),
     ),
     Rule(
+        repeatable,
+        breaks=(
+            ("loop.test_x", "import time\ntime.sleep(0.1)"),
+            ("loop.test_x", "import numpy as np\nnp.random.rand(3)"),
+            ("loop.test_x", "import numpy as np\ndraw = np.random.default_rng()"),
+            ("loop.test_x", "import random\nrandom.choice('ab')"),
+        ),
+        holds=(
+            ("loop.test_x", "import numpy as np\ndraw: np.random.Generator = np.random.default_rng(1)"),
+            ("loop.test_x", "import random\nrandom.Random(1).choice('ab')"),
+        ),
+        of_tests=True,
+    ),
+    Rule(
         no_pickle,
         breaks=(
             ("registry.versions", "import pickle"),
@@ -484,21 +508,23 @@ RULES = [
 names = [rule.check.__name__ for rule in RULES]
 
 
-def load(src: Path = SRC) -> list[Module]:
+def load(folder: Path) -> list[Module]:
     found = []
-    for path in sorted((src / ROOT).rglob("*.py")):
-        parts = path.relative_to(src / ROOT).with_suffix("").parts
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         found.append(Module(".".join(parts[:-1] if is_package else parts), path.read_text("utf-8"), is_package))
     return found
 
 
-MODULES = load()
+MODULES = load(SRC / ROOT)
+TESTS = load(SRC.parent / "tests")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=names)
 def test_the_rule_holds(rule):
-    wrong = [f"{module.name or ROOT}:{what}" for module in MODULES for what in rule.check(module)]
+    modules = TESTS if rule.of_tests else MODULES
+    wrong = [f"{module.name or ROOT}:{what}" for module in modules for what in rule.check(module)]
     assert not wrong, "\n".join(wrong)
 
 
