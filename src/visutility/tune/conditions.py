@@ -14,11 +14,7 @@ Parameter: TypeAlias = Float | Int | Choice
 
 def allowed_values(parameters: Mapping[str, Parameter], name: str, when: Equals) -> frozenset[Value]:
     """Return the values of the parent under which `name` is active; raise `InvalidSpace` when there can be none."""
-    parent = parameters.get(when.name)
-    if parent is None:
-        raise InvalidSpace(
-            f"parameter {name!r} depends on {when.name!r}, which is unknown", hint=f"use one of {sorted(parameters)}"
-        )
+    parent = parameters[when.name]
     if parent.count is None:
         raise InvalidSpace(
             f"parameter {name!r} depends on {when.name!r}, a continuum", hint="condition on a Choice, an Int or a step"
@@ -32,7 +28,8 @@ def allowed_values(parameters: Mapping[str, Parameter], name: str, when: Equals)
 
 
 def parents_first(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
-    """Return the names, parents before children; raise `InvalidSpace` when conditions go in a circle."""
+    """Return the names, parents before children; raise `InvalidSpace` when a parent is unknown or
+    conditions go in a circle."""
     order: dict[str, None] = {}
     for start in parameters:
         path: list[str] = []
@@ -44,6 +41,11 @@ def parents_first(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
                 )
             path.append(name)
             when = parameters[name].when
+            if when is not None and when.name not in parameters:
+                raise InvalidSpace(
+                    f"parameter {name!r} depends on {when.name!r}, which is unknown",
+                    hint=f"use one of {sorted(parameters)}",
+                )
             name = None if when is None else when.name
         order.update(dict.fromkeys(reversed(path)))
     return tuple(order)

@@ -44,7 +44,7 @@ class Float:
     when: Equals | None = field(default=None, kw_only=True)
     count: int | None = field(init=False, repr=False, compare=False)  # values it can have; None: a continuum
     _span: float = field(init=False, repr=False, compare=False)
-    _decimals: int = field(init=False, repr=False, compare=False)
+    _digits: int = field(init=False, repr=False, compare=False)  # significant on a log scale, else decimal places
 
     def __post_init__(self) -> None:
         low, high = bound(self, self.low), bound(self, self.high)
@@ -66,12 +66,14 @@ class Float:
             if count > LARGEST:
                 raise InvalidSpace(f"{self}: the grid has {count} values", hint="leave step out")
             object.__setattr__(self, "step", step)
+        span = math.log(high / low) if self.log else high - low
+        narrow = min(2, max(0, math.ceil(-math.log10(span)))) if self.log else 0  # digits that all values share
         for name, value in (
             ("low", low),
             ("high", high),
             ("count", count),
-            ("_span", math.log(high / low) if self.log else high - low),
-            ("_decimals", _DIGITS - math.floor(math.log10(high - low))),
+            ("_span", span),
+            ("_digits", _DIGITS + narrow if self.log else _DIGITS - math.floor(math.log10(span))),
         ):
             object.__setattr__(self, name, value)
 
@@ -89,9 +91,9 @@ class Float:
         if unit <= 0.0 or unit >= 1.0:
             return self.low if unit <= 0.0 else self.high
         if self.log:
-            value = float(f"{self.low * math.exp(unit * self._span):.{_DIGITS}g}")
+            value = float(f"{self.low * math.exp(unit * self._span):.{self._digits}g}")
         else:
-            value = round(self.low + unit * self._span, self._decimals) + 0.0
+            value = round(self.low + unit * self._span, self._digits) + 0.0
         return min(max(value, self.low), self.high)
 
     def snap(self, units: Units) -> Units:
@@ -105,7 +107,7 @@ class Float:
 
     def nth(self, index: int) -> float:
         """Return the value at a place on the grid. Only where `count` is not None."""
-        value = round(self.low + index * (self.step or 1.0), self._decimals) + 0.0
+        value = round(self.low + index * (self.step or 1.0), self._digits) + 0.0
         return min(max(value, self.low), self.high)
 
     def check(self, name: str, value: object) -> float:
