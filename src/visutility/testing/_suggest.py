@@ -29,11 +29,11 @@ def follow(
     return state, suggested
 
 
-def answer(request: dict[str, Any]) -> list[Params]:
-    """Return the suggestions for {module, name, settings, space, seed, trials}."""
+def answer(request: dict[str, Any]) -> list[list[Params]]:
+    """Return the suggestions in each space, for {module, name, settings, spaces, seed, trials}."""
     strategy = getattr(import_module(request["module"]), request["name"])(**request["settings"])
-    state = strategy.init(Space.from_json(request["space"]), request["seed"])
-    return follow(strategy, state, request["trials"])[1]
+    starts = [strategy.init(Space.from_json(space), request["seed"]) for space in request["spaces"]]
+    return [follow(strategy, start, request["trials"])[1] for start in starts]
 
 
 if __name__ == "__main__":

@@ -83,26 +83,25 @@ def same_seed_same_suggestions(strategy: AbstractStrategy) -> None:
 
 def same_in_another_process(strategy: AbstractStrategy) -> None:
     """A process with other hash seeds gives the same suggestions."""
-    kind = type(strategy)
-    for name in ("floats", "conditional"):
-        request = {
-            "module": kind.__module__,
-            "name": kind.__qualname__,
-            "settings": strategy.settings,
-            "space": SPACES[name].to_json(),
-            "seed": _SEED,
-            "trials": _TRIALS,
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "visutility.testing._suggest"],
-            input=dumps(request),
-            env={**os.environ, "PYTHONHASHSEED": "271828", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        _expect(done.returncode == 0, done.stderr)
-        _expect(loads(done.stdout) == _suggestions(strategy, SPACES[name]), f"{name}: another process differs")
+    kind, spaces = type(strategy), (SPACES["floats"], SPACES["conditional"])
+    request = {
+        "module": kind.__module__,
+        "name": kind.__qualname__,
+        "settings": strategy.settings,
+        "spaces": [space.to_json() for space in spaces],
+        "seed": _SEED,
+        "trials": _TRIALS,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "visutility.testing._suggest"],
+        input=dumps(request),
+        env={**os.environ, "PYTHONHASHSEED": "271828", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    _expect(done.returncode == 0, done.stderr)
+    _expect(loads(done.stdout) == [_suggestions(strategy, space) for space in spaces], "another process differs")
 
 
 def suggesting_is_pure(strategy: AbstractStrategy) -> None:

@@ -29,7 +29,8 @@ def allowed_values(parameters: Mapping[str, Parameter], name: str, when: Equals)
 
 def parents_first(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
     """Return the names, parents before children; raise `InvalidSpace` when a parent is unknown or
-    conditions go in a circle."""
+    conditions go in a circle.
+    """
     order: dict[str, None] = {}
     for start in parameters:
         path: list[str] = []

@@ -4,7 +4,7 @@ A strategy of another package is found by its entry point in the group `visutili
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import Any, final
 
@@ -51,13 +51,13 @@ def make_strategy(
     if kind == AUTO:
         kind, reason = _choose(space, budget, history, modality)
     cls = find_strategy(kind)
-    try:
-        return Chosen(cls(**settings), reason)
-    except TypeError:
-        known = sorted(cls.__dataclass_fields__) if hasattr(cls, "__dataclass_fields__") else []
+    known = sorted(f.name for f in fields(cls) if f.init)  # type: ignore[arg-type]
+    if not set(settings) <= set(known):
         raise InvalidSetting(
-            f"strategy {kind!r} does not take the settings {sorted(settings)}", hint=f"it takes {known}"
-        ) from None
+            f"strategy {kind!r} does not take the settings {sorted(set(settings) - set(known))}",
+            hint=f"it takes {known}" if known else "it has none",
+        )
+    return Chosen(cls(**settings), reason)
 
 
 def find_strategy(kind: str) -> type[AbstractStrategy]:

@@ -1,0 +1,103 @@
+"""Which strategy "auto" takes, and what it says."""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from typing import ClassVar
+
+import pytest
+
+from visutility.core.errors import InvalidSetting
+from visutility.tune import STRATEGIES, AbstractStrategy, Choice, Equals, Float, Int, Past, Space, factory
+from visutility.tune.factory import find_strategy, make_strategy
+
+SMALL = Space({"k": Int(1, 4), "kind": Choice(["a", "b", "c"])})
+MIXED = Space({"lr": Float(1e-4, 1, log=True), "opt": Choice(["a", "b"]), "m": Float(0, 1, when=Equals("opt", "a"))})
+WIDE = Space({f"x{at}": Float(0, 1) for at in range(101)})
+PAST = Past("earlier", MIXED, (({"lr": 0.1, "opt": "b"}, 0.5), ({"lr": 0.2, "opt": "b"}, 0.4)))
+
+
+@pytest.mark.parametrize(
+    ("space", "seen", "kind", "says"),
+    [
+        (SMALL, {"budget": 12}, "grid", "only 12 configurations, and 12 trials"),
+        (SMALL, {"budget": 11}, "bayesian", "11 trials .* 1 number and 1 choice"),
+        (SMALL, {}, "bayesian", "open number of trials"),
+        (MIXED, {"budget": 4}, "sobol", "4 trials with nothing to learn from"),
+        (MIXED, {"budget": 5}, "bayesian", "5 trials .* 2 numbers and 1 choice, 1 of them conditional"),
+        (MIXED, {"budget": 3, "history": (PAST,)}, "bayesian", "2 trials of 1 earlier study inform"),
+        (MIXED, {"budget": 3, "history": (Past("empty", MIXED, ()),)}, "sobol", "3 trials"),
+        (MIXED, {"budget": 3, "modality": "image"}, "bayesian", "images costs enough"),
+        (MIXED, {"budget": 2, "modality": "image"}, "sobol", "2 trials"),
+        (MIXED, {"budget": 3, "modality": "tabular"}, "sobol", "3 trials"),
+        (MIXED, {"budget": 1}, "sobol", "1 trial with nothing to learn from before is best"),
+        (WIDE, {"budget": 50}, "random", "101 parameters are too many"),
+    ],
+)
+def test_auto_looks_and_says_why(space, seen, kind, says):
+    chosen = make_strategy("auto", space=space, **seen)
+    assert chosen.strategy.name == kind
+    assert re.search(says, chosen.reason)
+    assert "\n" not in chosen.reason
+
+
+@pytest.mark.parametrize("kind", sorted(STRATEGIES))
+def test_every_strategy_is_made_by_name(kind):
+    chosen = make_strategy(kind, space=MIXED)
+    assert type(chosen.strategy) is STRATEGIES[kind]
+    assert chosen.reason == "it was asked for by name"
+
+
+def test_settings_reach_the_strategy():
+    assert make_strategy("grid", space=MIXED, levels=7).strategy.settings == {"levels": 7}
+    with pytest.raises(InvalidSetting, match=r"'random' does not take the settings \['levels'\]"):
+        make_strategy("random", space=MIXED, levels=7)
+    with pytest.raises(InvalidSetting, match=r"it takes \['levels'\]"):
+        make_strategy("grid", space=MIXED, depth=7)
+
+
+def test_an_unknown_strategy_is_refused_with_the_names():
+    with pytest.raises(InvalidSetting, match="'cma' is unknown") as refused:
+        make_strategy("cma", space=MIXED)
+    assert str(sorted(["auto", *STRATEGIES])) in refused.value.hint
+
+
+@pytest.mark.parametrize("budget", [0, -3, 2.5, True, "10"])
+def test_a_bad_budget_is_refused(budget):
+    with pytest.raises(InvalidSetting, match="is not a number of trials"):
+        make_strategy(space=MIXED, budget=budget)
+
+
+@dataclass(frozen=True)
+class Corner(AbstractStrategy):
+    name: ClassVar[str] = "corner"
+
+    def suggest(self, state, number):
+        return state.space.decode([0.0] * state.space.dim)
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Entry points of another package."""
+
+    class Installed(EntryPoint):
+        def load(self):
+            return {"corner": Corner, "broken": dict}[self.name]
+
+    points = [Installed(name, f"other:{name}", factory.GROUP) for name in ("corner", "broken")]
+    monkeypatch.setattr(factory, "entry_points", lambda *, group: points if group == "visutility.strategies" else [])
+
+
+@pytest.mark.usefixtures("installed")
+def test_strategies_of_other_packages_are_found():
+    assert find_strategy("corner") is Corner
+    assert make_strategy("corner", space=MIXED).strategy == Corner()
+    with pytest.raises(InvalidSetting, match="'broken' of 'other:broken' is no strategy"):
+        find_strategy("broken")
+    with pytest.raises(InvalidSetting, match="'broken', 'corner'"):
+        find_strategy("missing")
+
+
+def test_entry_points_are_not_searched_for_our_own(monkeypatch):
+    monkeypatch.setattr(factory, "entry_points", lambda **_: pytest.fail("searched"))
+    assert find_strategy("grid") is STRATEGIES["grid"]
