@@ -51,7 +51,7 @@ def make_strategy(
     if kind == AUTO:
         kind, reason = _choose(space, budget, history, modality)
     cls = find_strategy(kind)
-    known = sorted(f.name for f in fields(cls) if f.init)  # type: ignore[arg-type]
+    known = sorted(f.name for f in fields(cls) if f.init)
     if not set(settings) <= set(known):
         raise InvalidSetting(
             f"strategy {kind!r} does not take the settings {sorted(set(settings) - set(known))}",

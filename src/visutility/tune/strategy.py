@@ -129,6 +129,7 @@ class State:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class AbstractStrategy(ABC):
     """A frozen dataclass of settings that turns a study's state into the next configuration.
 
@@ -165,7 +166,7 @@ class AbstractStrategy(ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The settings as plain data: `type(strategy)(**settings)` is an equal strategy."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 def _read_only(units: Units, masks: Mask) -> tuple[Units, Mask]:
