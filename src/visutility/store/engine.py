@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, make_url, text
 
@@ -167,8 +167,7 @@ def make_engine(url: str) -> Engine:
             f"query_only={'OFF' if write else 'ON'}",
             f"foreign_keys={'OFF' if options.get('visutility_migrate') else 'ON'}",
         )
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection)
+        raw = cast(sqlite3.Connection, connection.connection.driver_connection)
         if connection.info.get("visutility_pragmas") != wanted:
             for pragma in wanted:
                 raw.execute(f"PRAGMA {pragma}").close()

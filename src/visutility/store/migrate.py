@@ -23,7 +23,8 @@ def upgrade(store: Store) -> None:
     `DiskFull`, and `SetupNeeded` for a database of something else; nothing was changed then.
     """
     path = sqlite_path(store.url)
-    assert path is not None  # make_engine takes nothing else
+    if path is None:
+        raise SetupNeeded(f"{store.url} is not a SQLite file", hint="use a sqlite:/// URL")
     with translated_os(path):
         make_folder(path.parent)
     with _alone(path.parent):
