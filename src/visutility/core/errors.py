@@ -144,6 +144,10 @@ class AliasMoved(Conflict):
     """Somebody moved the alias first."""
 
 
+class NothingToRollBack(Conflict):
+    """No version was champion before this one."""
+
+
 class Immutable(Conflict):
     """A registered row cannot be changed or deleted; register a new version instead."""
 
@@ -162,6 +166,10 @@ class StudyClosed(Conflict):
 
 class NotWaiting(Conflict):
     """The run is not waiting for an answer."""
+
+
+class RunEnded(Conflict):
+    """The run is done, failed or cancelled; nothing about it can change any more."""
 
 
 class Unavailable(VisuTilityError):
@@ -238,6 +246,10 @@ class RecipeFailed(Failed):
 
 class TrialFailed(Failed):
     """A trial ended without a value: it raised, ran out of time or memory, died, or gave NaN."""
+
+
+class WorkflowDiverged(Failed):
+    """The code of a workflow asks for other steps than its run has recorded."""
 
 
 class Cancelled(VisuTilityError):
