@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from visutility.core import codec
 from visutility.core.errors import InvalidSetting, StudyClosed
 from visutility.registry import _study_rows as rows
-from visutility.registry._study_rows import CLOSED, StudyRecord
+from visutility.registry._study_rows import CLOSED, OPEN, StudyRecord
+from visutility.store import audit
 from visutility.store.engine import Store, Tx
 from visutility.tune.factory import find_strategy
 from visutility.tune.rungs import MedianStopping, check_report
@@ -135,8 +136,6 @@ class DurableStudy:
 
     def close(self, *, by: str, why: str, tx: Tx | None = None) -> StudyRecord:
         """Close the study: it takes no more trials, and pending ones end untold. Closing again changes nothing."""
-        from visutility.registry.studies import close
-
         with self._writing("study.close", tx) as within:
             return close(within, self.id, by=by, why=why)
 
@@ -219,6 +218,29 @@ class DurableStudy:
             self._search = search
 
         tx.after_commit(keep)
+
+
+def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
+    """Close a study: it takes no more trials, and pending ones end untold. Closing again changes nothing.
+
+    Raises `StudyNotFound`.
+    """
+    found = rows.read_study(tx.connection, ref)
+    if found.status == CLOSED:
+        return found
+    tx.execute(rows.close_study, {"of": found.id, "now": tx.now()})
+    asked, told, _ = rows.read_progress(tx.connection, found.id)
+    audit.append(
+        tx,
+        "study.closed",
+        found.name,
+        by=by,
+        why=why,
+        before={"status": OPEN},
+        after={"status": CLOSED, "asked": asked, "ended": told},
+        covers=[("study", (found.id,))],
+    )
+    return rows.read_study(tx.connection, found.id)
 
 
 def _planned(start: Search, n: int) -> _Plan:

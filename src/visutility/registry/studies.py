@@ -14,8 +14,8 @@ from visutility.core import codec
 from visutility.core.errors import AlreadyExists, Invalid, InvalidSetting
 from visutility.core.ids import checked_name
 from visutility.registry import _study_rows as rows
-from visutility.registry._durable_study import DurableStudy
-from visutility.registry._study_rows import CLOSED, OPEN, StudyRecord
+from visutility.registry._durable_study import DurableStudy, close
+from visutility.registry._study_rows import OPEN, StudyRecord
 from visutility.store import audit
 from visutility.store.engine import Tx
 from visutility.store.schema import study
@@ -81,12 +81,13 @@ def create(
     sign(direction)
     if not isinstance(objective, str) or not 0 < len(objective) <= 64:
         raise InvalidSetting(f"objective {objective!r} is not 1 to 64 characters", hint="name the metric")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+        raise InvalidSetting(f"seed {seed!r} is not a whole number of 64 bits", hint="pass an int")
     if tx.execute(select(study.c.id).where(study.c.name == name)).first() is not None:
         raise AlreadyExists(f"study {name!r} exists already", hint="open it, or choose another name")
     from_model = rows.earlier_of_model(tx.connection, model_id, earlier_studies) if model_id is not None else []
     pasts = (*history, *(rows.read_past(tx.connection, study_id, told) for study_id, told in from_model))
     made, reason = _strategy(strategy, settings or {}, space, budget, pasts, modality)
-    made.init(space, seed)
     warm = {
         "enqueued": [space.validate(params) for params in enqueue],
         "earlier": [[study_id, told] for study_id, told in from_model],
@@ -115,29 +116,6 @@ def create(
     after = {key: row[key] for key in ("id", "model_id", "run_id", "strategy", "strategy_reason", "seed", "budget")}
     audit.append(tx, "study.created", name, by=by, why=why, after=after, covers=[("study", (row["id"],))])
     return rows.read_study(tx.connection, str(row["id"]))
-
-
-def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
-    """Close a study: it takes no more trials, and pending ones end untold. Closing again changes nothing.
-
-    Raises `StudyNotFound`.
-    """
-    found = rows.read_study(tx.connection, ref)
-    if found.status == CLOSED:
-        return found
-    tx.execute(rows.close_study, {"of": found.id, "now": tx.now()})
-    asked, told, _ = rows.read_progress(tx.connection, found.id)
-    audit.append(
-        tx,
-        "study.closed",
-        found.name,
-        by=by,
-        why=why,
-        before={"status": OPEN},
-        after={"status": CLOSED, "asked": asked, "ended": told},
-        covers=[("study", (found.id,))],
-    )
-    return rows.read_study(tx.connection, found.id)
 
 
 def find(connection: Connection, ref: str) -> StudyRecord:
