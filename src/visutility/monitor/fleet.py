@@ -50,7 +50,7 @@ class Fleet:
             return
         fresh = self.detector.init(list(references.values()))
         self._state = fresh if self._state is None else join([self._state, fresh])
-        self._rows.update((name, len(self._rows) + at) for at, name in enumerate(references))
+        self._rows |= {name: at for at, name in enumerate(references, start=len(self._rows))}
 
     def remove(self, name: str) -> None:
         """Forget a stream. `StreamNotFound` when it is not watched."""

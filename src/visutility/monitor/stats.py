@@ -70,15 +70,19 @@ def skewness(values: Floats) -> float:
 def mean_quantile(upper: ArrayLike, sd: ArrayLike, skew: ArrayLike, n: ArrayLike, k: int) -> Floats:
     """Return how far the mean of `k` new values may lie above that of `n` reference values, at upper probability.
 
-    Student's t for the difference of two means with a spread learnt from the reference, and the first Cornish-Fisher
-    term for its skewness: q = t + (t^2 - 1) g / 6. The skewness may widen the quantile and never narrows it, because
-    a reference window without a rare large value does not show how rare it is. An approximation: exact for neither.
+    With d = mean of the new - mean of the reference, s^2 the reference's variance, c^2 = 1/k + 1/n and g the skewness,
+    the first terms of the cumulants of t = d / (s c) are g / (2 n c) and g ((1/k^2 - 1/n^2) / c^3 + 3 / (n c)): mean
+    and variance of a skewed reference err together. Student's quantile is moved by them (Cornish & Fisher 1938):
+    q = t + k1 + (t^2 - 1) k3 / 6. The skewness is taken two standard errors (6 / n)^(1/2) larger, and never narrows
+    the quantile: a reference window without a rare large value does not show how rare it is. An approximation.
     """
     size = np.asarray(n, np.float64)
     t = -special.stdtrit(size - 1.0, upper)
     scale = np.sqrt(1.0 / k + 1.0 / size)
-    gain = np.maximum(np.asarray(skew, np.float64) * (1.0 / k**2 - 1.0 / size**2), 0.0) / scale**3
-    return np.asarray(sd * scale * (t + (t * t - 1.0) * gain / 6.0), np.float64)
+    likely = np.maximum(np.asarray(skew, np.float64) + 2.0 * np.sqrt(6.0 / size), 0.0)
+    first = likely / (2.0 * size * scale)
+    third = np.maximum(likely * ((1.0 / k**2 - 1.0 / size**2) / scale**3 + 3.0 / (size * scale)), 0.0)
+    return np.asarray(sd * scale * (t + first + (t * t - 1.0) * third / 6.0), np.float64)
 
 
 def count_quantile(upper: float, ones: int, n: int, k: int) -> int:

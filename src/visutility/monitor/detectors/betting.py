@@ -91,7 +91,7 @@ class EDetector(AbstractDetector[BettingState]):
         if not (bound < 1.0).all():
             at = int(np.argmax(bound >= 1.0))
             raise InvalidObservation(
-                f"reference window {at} is as bad as values can be (mean {self._people(references[at].mean())!r})",
+                f"reference window {at} may be as bad as values can be (mean {self._people(references[at].mean())!r})",
                 hint=f"direction is {self.direction!r}: larger values count as "
                 f"{'worse' if self.direction == 'rise' else 'better'}",
             )

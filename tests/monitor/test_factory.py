@@ -1,0 +1,50 @@
+"""Detectors by name, ours and other packages'."""
+
+from importlib.metadata import EntryPoint, EntryPoints
+
+import pytest
+
+from visutility.core.errors import InvalidSetting
+from visutility.monitor import DETECTORS, EDetector, Rolling, Verdicts, factory, make_detector
+
+
+@pytest.mark.parametrize("kind", sorted(DETECTORS))
+def test_a_detector_by_name(kind):
+    detector = make_detector(kind, arl=5000)
+    assert type(detector) is DETECTORS[kind]
+    assert detector.name == kind
+    assert "5000" in detector.promise(150)
+    assert "150" in detector.promise(150)
+
+
+def test_an_unknown_name_or_setting_lists_the_known_ones():
+    with pytest.raises(InvalidSetting, match=r"'magic' is unknown\. use one of e-detector, rolling"):
+        make_detector("magic")
+    with pytest.raises(InvalidSetting, match=r"rolling has no setting size\. it has allowed, arl"):
+        make_detector("rolling", size=3)
+
+
+def test_installed_packages_add_detectors_but_replace_none(monkeypatch):
+    group = "visutility.detectors"
+    offered = [
+        EntryPoint("other", "visutility.monitor.detectors.rolling:Rolling", group),
+        EntryPoint("rolling", "visutility.monitor.detectors.betting:EDetector", group),
+        EntryPoint("wrong", "visutility.monitor.detectors.betting:BETS", group),
+    ]
+    monkeypatch.setattr(factory, "entry_points", lambda group: EntryPoints(offered).select(group=group))
+    assert make_detector("other", window=20) == Rolling(window=20)
+    assert isinstance(make_detector("rolling"), Rolling)
+    assert isinstance(make_detector("e-detector"), EDetector)
+    with pytest.raises(InvalidSetting, match=r"'wrong' of visutility\.detectors gives 8"):
+        make_detector("wrong")
+    with pytest.raises(InvalidSetting, match="use one of e-detector, other, rolling, wrong"):
+        make_detector("magic")
+
+
+def test_verdicts_say_which_streams_alarmed():
+    detector = EDetector(arl=100)
+    state = detector.init([[0.0] * 50] * 3)
+    _, said = detector.update(state, [1.0] * 20 + [0.0] * 5, [1] * 20 + [2] * 5)
+    assert isinstance(said, Verdicts)
+    assert said.alarm.tolist() == [False, True, False]
+    assert len(said) == len(list(said)) == len(said.evidence)
