@@ -167,7 +167,7 @@ def make_engine(url: str) -> Engine:
             f"query_only={'OFF' if write else 'ON'}",
             f"foreign_keys={'OFF' if options.get('visutility_migrate') else 'ON'}",
         )
-        raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+        raw = cast("sqlite3.Connection", connection.connection.driver_connection)
         if connection.info.get("visutility_pragmas") != wanted:
             for pragma in wanted:
                 raw.execute(f"PRAGMA {pragma}").close()
