@@ -3,12 +3,15 @@
 import base64
 import struct
 import zlib
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visutility.core.errors import InvalidImage
+from visutility.core.errors import InvalidImage, InvalidSetting
+from visutility.report.html import Html, State, chip, text
 
 _COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> PNG colour type (PNG 3rd edition, table 8)
 
@@ -46,3 +49,49 @@ def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
         raise InvalidImage(f"an image has {pixels.dtype} values, or NaN", hint="use uint8, or floats in [0, 1]")
     scaled: NDArray[np.uint8] = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     return scaled
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One kind of picture of each sample: "clean", "after the drift". `captions` stand under the pictures."""
+
+    name: str
+    images: NDArray[Any]
+    captions: Sequence[str] = ()
+    states: Sequence[State] = ()
+
+
+def image_grid(rows: Sequence[ImageRow], *, title: str, size: int = 72) -> Html:
+    """Return a figure with a column per sample and a picture per row in it, `size` pixels wide, pixels unblurred.
+
+    A column stays together when the page is narrow. Raises `InvalidSetting` when rows differ in length, or captions
+    or states are not one per picture.
+    """
+    counts = {len(row.images) for row in rows}
+    for row in rows:
+        counts |= {len(of) for of in (row.captions, row.states) if len(of)}
+    if len(counts) != 1:
+        raise InvalidSetting(f"{title!r} has {sorted(counts)} pictures, captions or states", hint="pass one per sample")
+    cells = []
+    for at in range(counts.pop()):
+        pictures = "".join(_picture(row, at, size) for row in rows)
+        cells.append(f'<li class="sample">{pictures}</li>')
+    order = (
+        f"<p>In each column, from the top: {text(', '.join(row.name for row in rows))}.</p>" if len(rows) > 1 else ""
+    )
+    return Html(
+        f'<figure><figcaption>{text(title)}</figcaption>{order}<ul class="samples">{"".join(cells)}</ul></figure>'
+    )
+
+
+def _picture(row: ImageRow, at: int, size: int) -> str:
+    image = row.images[at]
+    height = round(size * image.shape[0] / image.shape[1])
+    caption = row.captions[at] if row.captions else ""
+    said = f"{row.name} {at + 1}{f': {caption}' if caption else ''}"
+    shown = chip(row.states[at], caption) if row.states and caption else text(caption)
+    return (
+        f'<img src="{data_uri(image)}" width="{size}" height="{height}" alt="{text(said)}">'
+        f"{f'<span>{shown}</span>' if caption else ''}"
+    )
