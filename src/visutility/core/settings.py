@@ -9,6 +9,7 @@ from pathlib import Path
 from visutility.core.errors import InvalidSetting
 
 HOME_NAME = ".visutility"
+BLOBS = "blobs"  # folder of the artifacts, inside the home
 
 ENVIRONMENT = {
     "VISUTILITY_HOME": f"folder of the project's database and artifacts; default ./{HOME_NAME}",
@@ -38,7 +39,7 @@ class Settings:
     @property
     def blobs(self) -> Path:
         """Folder of the content-addressed artifacts."""
-        return self.home / "blobs"
+        return self.home / BLOBS
 
     @classmethod
     def load(cls, *, home: str | Path | None = None, environ: Mapping[str, str] | None = None) -> "Settings":
