@@ -1,0 +1,311 @@
+"""A project: one database, one artifact folder, and everything that works on them, joined."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from visutility.core.clock import Clock, SystemClock
+from visutility.core.errors import AliasNotFound, Invalid, ModelNotFound, NotFound, VersionNotFound
+from visutility.core.settings import Settings
+from visutility.data import DataBatch
+from visutility.execute import Call, Executor, Limits, LocalExecutor, run_call
+from visutility.flow import Run, Worker, runs
+from visutility.loop.metrics import Metrics
+from visutility.loop.policy import Decision, Policy
+from visutility.loop.recipe import find_recipe
+from visutility.loop.reports import GateReport, gate_reports
+from visutility.loop.retrain import TRAIN, WORKFLOWS, Services
+from visutility.loop.snapshot import snapshot_of
+from visutility.loop.trigger import OPEN, AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
+from visutility.loop.tuning import TrialListener
+from visutility.loop.watch import Monitor, Watched, active_watches, has_watch, resume_watches, start_watches
+from visutility.loop.work import run_evaluation
+from visutility.registry import Registry, Version, aliases, models, studies
+from visutility.store.blobs import Blobs
+from visutility.store.engine import Store, Tx
+from visutility.store.migrate import upgrade
+from visutility.tune import Params
+
+
+@final
+class Project:
+    """The product's front door. `Project.create` once, `Project.open` ever after; close it, or use `with`.
+
+    Any number of processes may have the same project open. Nothing runs by itself: `work()` drives the durable runs
+    in this process, `visutility runs work` in one of its own.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, executor: Executor | None = None) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.store = Store(settings.database, self.clock)
+        self.blobs = Blobs(settings.blobs)
+        self.registry = Registry(self.store, self.blobs)
+        self.metrics = Metrics()
+        self.monitor = Monitor(self.store, self.metrics)
+        self.monitor.subscribe(AutoRetrainer(self.metrics))
+        self.on_trial: TrialListener | None = None
+        self._executor = executor
+
+    @classmethod
+    def create(
+        cls,
+        home: str | Path | None = None,
+        *,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+    ) -> "Project":
+        """Make the folder and database, or upgrade those that exist, and open them. Nothing is ever overwritten."""
+        project = cls(settings or Settings.load(home=home), clock=clock, executor=executor)
+        upgrade(project.store)
+        project.blobs.prepare()
+        return project
+
+    @classmethod
+    def open(
+        cls,
+        home: str | Path | None = None,
+        *,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        executor: Executor | None = None,
+    ) -> "Project":
+        """Open a project. Raises `NoProject`, `DatabaseTooNew`, `DatabaseDamaged` or `SetupNeeded`."""
+        project = cls(settings or Settings.load(home=home), clock=clock, executor=executor)
+        project.store.check()
+        return project
+
+    def close(self) -> None:
+        """Stop the workers and close the database."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+        self.store.close()
+
+    def __enter__(self) -> "Project":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- models ------------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        model: str,
+        recipe: str,
+        data: DataBatch,
+        *,
+        policy: Policy | None = None,
+        task: str = "classification",
+        why: str = "first training",
+    ) -> str:
+        """Start the durable run that tunes and trains a version from these rows. Returns the run's id.
+
+        A model that does not exist yet is created. Raises `Conflict` while another run is at work on the model.
+        """
+        rows = self.blobs.put(data.to_ipc())
+        with self.store.write("project.train") as tx:
+            try:
+                model_id = models.find(tx.connection, model).id
+            except ModelNotFound:
+                model_id = models.create_model(tx, model, task, by=self.settings.actor, why=why).id
+            refuse_if_busy(tx, model_id, model)
+            request = {
+                "model": model,
+                "recipe": recipe,
+                "data": rows,
+                "policy": msgspec.to_builtins(policy or Policy()),
+            }
+            key = f"{TRAIN}/{tx.new_id()}"
+            return runs.start(tx, TRAIN, request, key=key, model_id=model_id, by=self.settings.actor)
+
+    def retrain(self, model: str, *, why: str) -> str:
+        """Start a retrain run because a person asks for it; cooldown and budget do not apply. Returns the run's id."""
+        with self.store.write("project.retrain") as tx:
+            model_id = models.find(tx.connection, model).id
+            refuse_if_busy(tx, model_id, model)
+            stored = load_policy(tx.connection, model_id)
+            if stored is None:
+                raise Invalid(f"{model} has no policy", hint="set one with Project.watch first")
+            _, run_id = pull(
+                tx,
+                Decision("run", why),
+                model_id=model_id,
+                model=model,
+                policy=stored[0],
+                recipe=stored[1],
+                alarm=None,
+                by=self.settings.actor,
+            )
+        if run_id is None:
+            raise Invalid("a decision to run started no run", hint="report this")
+        return run_id
+
+    def watch(
+        self,
+        model: str,
+        policy: Policy,
+        *,
+        recipe: str | None = None,
+        reference: NDArray[np.float64] | Sequence[float] | None = None,
+        why: str = "watched from now on",
+    ) -> Version:
+        """Set the model's policy and watch its champion against a reference window.
+
+        `reference` is the watched metric under normal conditions, shape (n,), each in [0, 1], of rows the champion was
+        not trained on; by default the champion's own losses on the gate rows of its snapshot. Returns the champion.
+        """
+        version = self.registry.get(f"{model}@champion")
+        path = recipe or version.recipe
+        window = self._reference(version) if reference is None else np.asarray(reference, dtype=np.float64)
+        with self.store.write("project.watch") as tx:
+            store_policy(
+                tx,
+                model_id=version.model_id,
+                model=model,
+                policy=policy,
+                recipe=path,
+                by=self.settings.actor,
+                why=why,
+            )
+            self._start(tx, version, policy, window, why)
+        return version
+
+    def promote(self, model: str, number: int, *, expected: int | None, why: str) -> Version:
+        """Make a version the champion, if `expected` still is (None: there is none yet). Raises `AliasMoved`.
+
+        A model with a policy is watched on the new version, against its losses on its own gate rows.
+        """
+        version = self.registry.get(f"{model}:{number}")
+        window = None
+        with self.store.read() as connection:
+            stored = load_policy(connection, version.model_id)
+            watched = has_watch(connection, version.model_id, number)
+        if stored is not None and not watched:
+            window = self._reference(version)
+        with self.store.write("project.promote") as tx:
+            aliases.promote(tx, model, number, expected=expected, by=self.settings.actor, why=why)
+            if stored is not None and window is not None:
+                self._start(tx, version, stored[0], window, why)
+            elif watched:
+                resume_watches(tx, version.model_id, number)
+        self._moved(model, "promote", number)
+        return version
+
+    def rollback(self, model: str, *, why: str, expected: int | None = None) -> Version:
+        """Make the champion before this one champion again, and watch it as it was watched. Raises `AliasMoved`."""
+        with self.store.write("project.rollback") as tx:
+            move = aliases.rollback(tx, model, by=self.settings.actor, why=why, expected=expected)
+            model_id = models.find(tx.connection, model).id
+            resume_watches(tx, model_id, move.number)
+        self._moved(model, "rollback", move.number)
+        return self.registry.get(f"{model}@champion")
+
+    def load(self, reference: str) -> tuple[Version, Any]:
+        """Return a version and its model, loaded by its recipe from bytes whose hash was checked."""
+        version = self.registry.get(reference)
+        return version, find_recipe(version.recipe).load(self.registry.load_artifact(version))
+
+    def champion(self, model: str) -> int | None:
+        """Return the number of the version that serves, or None. One SQL statement."""
+        try:
+            return self.registry.get(f"{model}@champion").number
+        except (AliasNotFound, VersionNotFound):
+            return None
+
+    def rows(self, version: Version, part: str) -> DataBatch:
+        """Return the rows of a version's snapshot: "train", "tune", "gate" or "old". Raises `NotFound` without."""
+        with self.store.read() as connection:
+            snapshot = snapshot_of(connection, version.id)
+        parts = {} if snapshot is None else snapshot.parts
+        if part not in parts:
+            raise NotFound(
+                f"{version.model}:{version.number} has no {part!r} rows",
+                hint=f"it has {sorted(parts) or 'no snapshot'}",
+            )
+        return DataBatch.from_ipc(self.blobs.path(parts[part].sha256))
+
+    def trials(self, version: Version) -> list[tuple[Params, float]]:
+        """Return the completed trials of the study a version came from: (params, value), in order of telling."""
+        if version.study_id is None:
+            return []
+        with self.store.read() as connection:
+            study = studies.load(connection, version.study_id)
+        ended = (study.trials[number] for number in study.told)
+        return [(trial.params, trial.value) for trial in ended if trial.value is not None]
+
+    def watches(self, model: str) -> list[Watched]:
+        """Return what watches the model now, and what it learnt from its reference window."""
+        with self.store.read() as connection:
+            return active_watches(connection, models.find(connection, model).id)
+
+    def gate_reports(self, model: str) -> list[GateReport]:
+        """Return the newest gate reports of a model, newest first."""
+        with self.store.read() as connection:
+            return gate_reports(connection, model)
+
+    # -- runs --------------------------------------------------------------------------------------------------------
+
+    def worker(self) -> Worker:
+        """Return a worker for this project's durable runs; it starts the executor's processes on first use."""
+        services = Services(
+            self.store, self.blobs, self.registry, self.executor, self.metrics, self.settings.home, self.on_trial
+        )
+        return Worker(self.store, WORKFLOWS, services)
+
+    def work(self) -> int:
+        """Drive runs in this process until none is due. Returns how many were driven."""
+        return self.worker().run_until_idle()
+
+    def run(self, run_id: str) -> Run:
+        """Return a run. Raises `RunNotFound`."""
+        with self.store.read() as connection:
+            return runs.get(connection, run_id)
+
+    def open_runs(self, model: str) -> list[Run]:
+        """Return the runs of a model that are not over: queued, running or waiting."""
+        with self.store.read() as connection:
+            model_id = models.find(connection, model).id
+            return runs.list_runs(connection, model_id=model_id, status=OPEN)
+
+    @property
+    def executor(self) -> Executor:
+        """The executor of trials and trainings: local processes, unless another was passed in."""
+        if self._executor is None:
+            self._executor = LocalExecutor(self.settings.workers)
+        return self._executor
+
+    def _start(self, tx: Tx, version: Version, policy: Policy, window: NDArray[np.float64], why: str) -> None:
+        start_watches(
+            tx,
+            model_id=version.model_id,
+            name=version.model,
+            version=version.number,
+            watches=policy.watches,
+            reference=window,
+            by=self.settings.actor,
+            why=why,
+        )
+
+    def _reference(self, version: Version) -> NDArray[np.float64]:
+        with self.store.read() as connection:
+            snapshot = snapshot_of(connection, version.id)
+        if snapshot is None:
+            raise Invalid(
+                f"{version.model}:{version.number} was registered without a data snapshot",
+                hint="pass `reference`: the watched metric on rows it was not trained on",
+            )
+        where = (version.recipe, version.artifact_sha256, str(self.blobs.root), snapshot.path(self.blobs, "gate"))
+        limits = Limits(seconds=Policy().trial_seconds)
+        found = run_call(self.executor, Call.of(run_evaluation, *where), limits).result()
+        return np.asarray(msgspec.convert(found, dict[str, Any])["losses"], dtype=np.float64)
+
+    def _moved(self, model: str, kind: str, number: int) -> None:
+        self.metrics.moves.labels(model, kind).inc()
+        self.metrics.champion.labels(model).set(number)

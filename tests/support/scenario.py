@@ -1,0 +1,87 @@
+"""A degraded tiny model, ready to be retrained: what the crash tests and others start from."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import tiny
+
+from visutility.core.clock import Clock
+from visutility.core.settings import Settings
+from visutility.core.wire import MetricsEvent
+from visutility.data import ParquetSource
+from visutility.execute import Executor, LocalExecutor
+from visutility.loop import Policy, Project, Watch
+
+MODEL = "tiny"
+EVENT_AT = datetime(2026, 2, 1, tzinfo=UTC)
+POLICY = Policy(
+    watches=(Watch(metric="error", detector="e-detector", settings={"arl": 1e4}),),
+    trials=2,
+    parallel=1,
+    strategy="random",
+    train_rows=40,
+    gate_rows=40,
+    settle_rows=0,
+    wait_seconds=0.01,
+    trial_seconds=60.0,
+)
+
+
+def settings(home: Path) -> Settings:
+    return Settings.load(home=home, environ={"VISUTILITY_ACTOR": "tests"})
+
+
+def trained(
+    home: Path,
+    *,
+    recipe: str = "tiny:recipe",
+    policy: Policy = POLICY,
+    clock: Clock | None = None,
+    executor: Executor | None = None,
+    labels: bool = True,
+) -> Project:
+    """Return an open project with version 1 trained, promoted and watched, and fresh labels waiting."""
+    project = Project.create(settings=settings(home), clock=clock, executor=executor or LocalExecutor(1))
+    project.train(MODEL, "tiny:recipe", tiny.rows(1, 0, 120), policy=policy)
+    project.work()
+    project.promote(MODEL, 1, expected=None, why="the first version")
+    project.watch(MODEL, policy, recipe=recipe)
+    if labels:
+        add_labels(home)
+    return project
+
+
+def add_labels(home: Path, *, start: int = 1000, count: int = 120, shifted: bool = True) -> None:
+    """Put labelled rows of the new world where the recipe's source looks."""
+    times = [EVENT_AT + timedelta(days=1, seconds=at) for at in range(count)]
+    ParquetSource(home / "labels").append(tiny.rows(1, start, count, shifted=shifted, times=times))
+
+
+def bad_events(count: int = 4, *, version: int = 1, start: int = 0) -> list[MetricsEvent]:
+    """Return events of a model that is always wrong."""
+    return [
+        MetricsEvent(
+            id=f"bad-{version}-{start + at}",
+            model=MODEL,
+            version=version,
+            metric="error",
+            values=[1.0] * 10,
+            at=EVENT_AT + timedelta(minutes=start + at),
+        )
+        for at in range(count)
+    ]
+
+
+def good_events(count: int = 4, *, version: int = 1, start: int = 0) -> list[MetricsEvent]:
+    """Return events of a model that is always right."""
+    return [
+        MetricsEvent(
+            id=f"good-{version}-{start + at}",
+            model=MODEL,
+            version=version,
+            metric="error",
+            values=[0.0] * 10,
+            at=EVENT_AT + timedelta(minutes=start + at),
+        )
+        for at in range(count)
+    ]
