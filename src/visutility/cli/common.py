@@ -1,0 +1,30 @@
+"""Options that every command shares."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from visutility.loop import Project
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="The project's folder. Default: VISUTILITY_HOME, or ./.visutility.", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.", show_default=False)]
+Why = Annotated[str, typer.Option("--why", help="The reason; it goes into the audit log.", prompt="Why")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most this many rows, newest first.")]
+
+
+@contextmanager
+def opened(home: Path | None) -> Iterator["Project"]:
+    """Open the project of that folder for one command."""
+    from visutility.loop import Project
+
+    with Project.open(home) as project:
+        yield project
