@@ -161,7 +161,8 @@ def search(
 ) -> list[Version]:
     """Return at most `limit` versions that pass every filter, newest first, those older than version id `after`.
 
-    A filter is a `MetricFilter` or a text such as "accuracy >= 0.9". Reads versions until the page is full.
+    A filter is a `MetricFilter` or a text such as "accuracy >= 0.9". Reads versions until the page is full; those
+    registered within one millisecond come in any order, always the same.
     Raises `Invalid`, or `ModelNotFound`.
     """
     query = _versions.order_by(_v.id.desc()).limit(check_limit(limit))
