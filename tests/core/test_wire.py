@@ -27,6 +27,8 @@ def test_a_good_event_passes_unchanged():
     event = MetricsEvent(**GOOD)
     assert event.checked() == event
     assert MetricsEvent(**{**GOOD, "prediction_ids": None}).checked().prediction_ids is None
+    longest = {"id": "x" * 128, "prediction_ids": ["p" * 128, "p"]}
+    assert MetricsEvent(**{**GOOD, **longest}).checked().id == "x" * 128
     largest = [0.5] * MAX_VALUES
     assert MetricsEvent(**{**GOOD, "values": largest, "prediction_ids": None}).checked().values == largest
 
@@ -65,6 +67,7 @@ def test_whole_numbers_become_floats():
         ("values", [-math.inf, 0.5], InvalidObservation),
         ("prediction_ids", ["p-1"], InvalidData),
         ("prediction_ids", [], InvalidData),
+        ("prediction_ids", ["p-1", "p-2", "p-3"], InvalidData),
         ("prediction_ids", ["p-1", 2], InvalidData),
         ("prediction_ids", ["p-1", ""], InvalidData),
         ("prediction_ids", ["p-1", "p" * 129], InvalidData),
