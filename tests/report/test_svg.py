@@ -237,6 +237,13 @@ def test_a_mark_stands_at_its_place_with_its_sign_and_its_whole_words():
     assert len(of_class(root, "alarm")) == 2
 
 
+def test_no_line_runs_through_a_label_that_it_can_avoid():
+    marks = [Mark(10, "a"), Mark(10, "a rather long one"), Mark(30, "next")]
+    root = chart(Series("s", [0, 100], [0, 1]), marks=marks)
+    rows = [float(label.get("y")) for label in of_class(root, "label")]
+    assert rows == sorted(set(rows))  # "next" has room in the first row, but its line would cross the long label
+
+
 def test_lanes_share_the_axis():
     lanes = [
         Lane("serves", [Span(0, "v1", "ok", 30), Span(30, "v2", "ok", math.inf)]),
