@@ -217,9 +217,8 @@ def worker(store, ref, point="", nth=1):
 def test_several_processes_on_one_study(store, strategy):
     create(store, strategy=strategy, budget=60, enqueue=[CHAMPION])
     workers = [worker(store, "digits.1") for _ in range(3)]
-    for one in workers:
-        _, errors = one.communicate(timeout=120)
-        assert one.returncode == 0, errors.decode()
+    errors = [one.communicate(timeout=120)[1].decode() for one in workers]
+    assert [one.returncode for one in workers] == [0, 0, 0], errors
     with store.read() as connection:
         loaded = studies.load(connection, "digits.1")
     assert [t.number for t in loaded.trials] == list(range(60))
@@ -240,8 +239,8 @@ def test_several_processes_on_one_study(store, strategy):
 def test_killed_at_a_commit_and_started_again(store, call, when, nth):
     create(store, strategy="bayesian", budget=8, enqueue=[CHAMPION])
     killed = worker(store, "digits.1", f"study.{call}:{when}", nth)
-    assert killed.wait(timeout=120) == -signal.SIGKILL
-    killed.communicate()
+    killed.communicate(timeout=120)
+    assert killed.returncode == -signal.SIGKILL
     finished = worker(store, "digits.1", "none")
     _, errors = finished.communicate(timeout=120)
     assert finished.returncode == 0, errors.decode()
