@@ -64,3 +64,9 @@ def test_a_name_that_does_not_fit_is_shown(name):
         checked_name(name, "alias")
     assert "alias" in str(caught.value)
     assert "1 to 64" in caught.value.hint
+
+
+def test_ids_of_one_millisecond_sort_by_the_order_they_were_made_in():
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    made = [new_id(now) for _ in range(1000)]
+    assert made == sorted(set(made))

@@ -10,7 +10,7 @@ from visutility.core.settings import Settings
 from visutility.core.wire import MetricsEvent
 from visutility.data import ParquetSource
 from visutility.execute import Executor, LocalExecutor
-from visutility.loop import Policy, Project, Watch
+from visutility.loop import GateRules, Policy, Project, Watch
 
 MODEL = "tiny"
 EVENT_AT = datetime(2026, 2, 1, tzinfo=UTC)
@@ -24,6 +24,7 @@ POLICY = Policy(
     settle_rows=0,
     wait_seconds=0.01,
     trial_seconds=60.0,
+    gate=GateRules(worse_by=0.2),
 )
 
 

@@ -18,11 +18,13 @@ from visutility.loop.metrics import Metrics
 from visutility.loop.policy import Decision, Policy
 from visutility.loop.recipe import find_recipe
 from visutility.loop.reports import GateReport, gate_reports
-from visutility.loop.retrain import TRAIN, WORKFLOWS, Services
+from visutility.loop.retrain import TRAIN, WORKFLOWS
+from visutility.loop.retrain_steps import Services
 from visutility.loop.snapshot import snapshot_of
 from visutility.loop.trigger import OPEN, AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
 from visutility.loop.tuning import TrialListener
-from visutility.loop.watch import Monitor, Watched, active_watches, has_watch, resume_watches, start_watches
+from visutility.loop.watch import Monitor
+from visutility.loop.watches import Watched, active_watches, has_watch, resume_watches, start_watches
 from visutility.loop.work import run_evaluation
 from visutility.registry import Registry, Version, aliases, models, studies
 from visutility.store.blobs import Blobs

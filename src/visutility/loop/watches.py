@@ -1,0 +1,108 @@
+"""Watches: one metric of one version under one detector, with limits learnt from a reference window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from visutility.core.codec import dumps, loads
+from visutility.loop.policy import Watch
+from visutility.monitor import make_detector
+from visutility.store import audit
+from visutility.store.engine import Tx
+from visutility.store.schema import watch
+
+_STOP = (
+    update(watch)
+    .where(watch.c.model_id == bindparam("model"), watch.c.status == "active")
+    .values(status="stopped", updated_at=bindparam("now"))
+)
+
+
+def start_watches(
+    tx: Tx,
+    *,
+    model_id: str,
+    name: str,
+    version: int,
+    watches: Sequence[Watch],
+    reference: NDArray[np.float64],
+    by: str,
+    why: str,
+) -> list[str]:
+    """Watch a version from now on, with limits learnt from `reference`, shape (n,); stop watching others.
+
+    The detectors raise `EmptyWindow` or `InvalidObservation` for a reference they cannot learn from.
+    """
+    tx.execute(_STOP, {"model": model_id, "now": tx.now()})
+    started = []
+    for one in watches:
+        detector = make_detector(one.detector, **one.settings)
+        state = detector.init([reference])
+        learnt = {"rows": len(reference), "mean": float(reference.mean()), **detector.learnt(state, 0)}
+        watch_id = tx.new_id()
+        tx.execute(
+            insert(watch),
+            {
+                "id": watch_id,
+                "model_id": model_id,
+                "metric": one.metric,
+                "detector": one.detector,
+                "settings": dumps(one.settings),
+                "version_number": version,
+                "reference": dumps(learnt),
+                "state": detector.save(state),
+                "position": 0,
+                "status": "active",
+                "created_at": tx.now(),
+                "updated_at": tx.now(),
+            },
+        )
+        audit.append(
+            tx,
+            "watch.started",
+            f"{name}:{version}/{one.metric}",
+            by=by,
+            why=why,
+            after={"detector": one.detector, "learnt": learnt, "promise": detector.promise(len(reference))},
+        )
+        started.append(watch_id)
+    return started
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An active watch: what its detector learnt from the reference window, and how many values it has seen."""
+
+    metric: str
+    detector: str
+    version: int
+    learnt: dict[str, float]
+    seen: int
+
+
+def active_watches(connection: Connection, model_id: str) -> list[Watched]:
+    """Return the watches of the version that is watched now."""
+    rows = connection.execute(select(watch).where(watch.c.model_id == model_id, watch.c.status == "active"))
+    return [
+        Watched(row.metric, row.detector, row.version_number, loads(row.reference), row.position) for row in rows.all()
+    ]
+
+
+def has_watch(connection: Connection, model_id: str, version: int) -> bool:
+    """Return whether that version was ever watched."""
+    c = watch.c
+    found = connection.execute(select(c.id).where(c.model_id == model_id, c.version_number == version).limit(1))
+    return found.first() is not None
+
+
+def resume_watches(tx: Tx, model_id: str, version: int) -> None:
+    """Watch a version again as it was watched last, evidence included, and stop watching others."""
+    tx.execute(_STOP, {"model": model_id, "now": tx.now()})
+    c = watch.c
+    newest = (
+        select(func.max(c.id)).where(c.model_id == model_id, c.version_number == version).group_by(c.metric, c.detector)
+    )
+    tx.execute(update(watch).where(c.id.in_(newest)).values(status="active", updated_at=tx.now()))
