@@ -104,7 +104,7 @@ def verified(store):
 
 # -- the same as in memory -------------------------------------------------------------------------------------------
 
-moves = st.lists(st.none() | st.integers(0, 3), max_size=25)
+moves = st.lists(st.none() | st.integers(0, 3), min_size=6, max_size=20)
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))

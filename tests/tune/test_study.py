@@ -342,7 +342,7 @@ def new_study(strategy):
     return study
 
 
-moves = st.lists(st.none() | st.integers(0, 3), max_size=30)
+moves = st.lists(st.none() | st.integers(0, 3), min_size=8, max_size=24)
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
