@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -500,3 +501,22 @@ def test_rows_are_plain(store):
     assert (first.origin, first.state, first.value, first.metrics) == ("enqueued", "complete", 0.5, '{"loss":0.5}')
     assert (first.told, first.told_at) == (0, "2026-01-01T00:00:00.000000Z")
     assert (second.state, second.value, second.metrics, second.told) == ("pending", None, None, None)
+
+
+def test_threads_may_share_one(store):
+    create(store)
+    study = DurableStudy(store, "digits.1")
+
+    def work():
+        for _ in range(10):
+            trial = study.ask()
+            study.report(trial, 0, 1.0)
+            study.tell(trial, {"loss": loss(trial.params)})
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [t.params for t in study.trials] == [t.params for t in in_memory().ask_batch(40)]
+    assert {t.state for t in study.trials} == {"complete"}
