@@ -14,6 +14,7 @@ from visutility.testing.detectors import (
     DetectorCase,
     check_alarm_starts_afresh,
     check_cuts_do_not_matter,
+    check_promise,
     check_sees_a_change,
     check_streams_are_alone,
     errors,
@@ -119,6 +120,11 @@ class Peak(AbstractDetector[PeakState]):
 
 
 PEAK = DetectorCase("peak", Peak(), errors(0.1), errors(0.7), arl=2000)
+
+
+def test_a_broken_promise_is_caught():
+    with pytest.raises(AssertionError, match="of 2000 streams alarmed within 400 values"):
+        check_promise(replace(PEAK, detector=Peak(limit=3.0)))
 
 
 @pytest.mark.parametrize(

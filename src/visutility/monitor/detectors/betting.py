@@ -46,7 +46,7 @@ class EDetector(AbstractDetector[BettingState]):
     conditional mean of x given the past is at most m0; M <- (M + 1) L is the Shiryaev-Roberts sum over all starting
     points, and the alarm comes when the average of M over eight bets reaches `arl`. m0 is an upper confidence bound,
     of confidence 1 - `delta`, on the mean of the reference window. A warning comes at `warning` times `arl`.
-    Eight multiplications a value; 296 bytes a stream. M stays below 8 arl / m0: no overflow.
+    Eight bets a value; 360 bytes a stream. M stays below 8 arl / m0: no overflow.
     """
 
     arl: float = 1e6

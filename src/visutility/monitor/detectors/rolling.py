@@ -47,9 +47,9 @@ class Rolling(AbstractDetector[RollingState]):
     """Alarm when a window's mean is worse than the reference mean, or than the best window's, by more than allowed.
 
     Allowed is the larger of two: the share `allowed` of what is compared with, and the learnt band that the mean of
-    `window` unchanged values passes once in 2 `arl` / (`window` / `parts`) decisions. The best window lowers the
-    limit only by what it is better than chance over that many windows explains. Values of any range; a warning
-    comes where the band of `warning` times `arl` is passed. 8 (14 + `parts`) + 32 bytes a stream.
+    `window` unchanged values passes at a rate of (`window` / `parts`) / (2 `arl`) a decision. The best window lowers
+    the limit only by what it is better than chance over that many windows explains. Values of any range; a warning
+    comes where the band of `warning` times `arl` is passed. 120 + 8 `parts` bytes a stream.
     """
 
     window: int = 100
