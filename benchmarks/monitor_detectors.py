@@ -165,7 +165,8 @@ def speed(values: int) -> None:
     """Print values per second and bytes per stream."""
     print(f"\nspeed: million values a CPU second, {values:.0e} values, 1 or 1,000 streams")
     print(f"{'':20}{'one stream':>12}{'dense':>8}{'ragged':>8}  bytes/stream")
-    for detector in (EDetector(), Rolling()):
+    detectors: tuple[AbstractDetector[Any], ...] = (EDetector(), Rolling())
+    for detector in detectors:
         line = f"{detector.name:20}"
         for streams in (1, 1000, -1000):
             g = rng(3, "speed", streams)

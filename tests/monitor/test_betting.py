@@ -100,6 +100,16 @@ def test_falling_values_are_told_in_their_own_units():
     assert evidence["bet_mean"] < evidence["bound"] < evidence["reference_mean"]
 
 
+def test_range_and_unit_do_not_matter():
+    """Values, reference and range moved and scaled alike: the same verdicts."""
+    reference, values = rng(0, "unit").beta(2, 8, 100), rng(0, "unit values").beta(5, 5, 100)
+    plain, moved = EDetector(arl=1e4), EDetector(arl=1e4, low=-4.0, high=4.0)
+    _, wanted = plain.update(plain.init([reference]), values)
+    _, said = moved.update(moved.init([8 * reference - 4]), 8 * values - 4)
+    assert said.position.tolist() == wanted.position.tolist() != []
+    assert said.score == pytest.approx(wanted.score)
+
+
 def test_bets_stay_where_wealth_stays_positive():
     bounds = np.concatenate([np.geomspace(1e-9, 0.5, 50), 1 - np.geomspace(1e-9, 0.5, 50)])
     share = shares(bounds)
