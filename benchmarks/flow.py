@@ -65,9 +65,9 @@ class Bench:
     def drive(self) -> None:
         """Start a run and drive it to its end, or to where it is interrupted."""
         with self.store.write("bench.start") as tx:
-            runs.start(tx, "bench", {}, key=tx.new_id(), by="bench")
+            run_id = runs.start(tx, "bench", {}, key=tx.new_id(), by="bench")
         with contextlib.suppress(KeyboardInterrupt):
-            self.worker.run_once()
+            self.worker.run_once(run_id)
 
     def plain(self) -> None:
         """Make the same writes without a record."""
