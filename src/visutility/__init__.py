@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from visutility.core.errors import VisuTilityError
     from visutility.core.wire import MetricsEvent
     from visutility.data import DataBatch
+    from visutility.loop import Policy, Project, Recipe
+    from visutility.monitor import make_detector
+    from visutility.registry import Registry
     from visutility.tune import Choice, Equals, Float, Int, Space, Study, make_strategy
 
 __version__ = "0.1.0"  # the one in pyproject.toml, as a test sees to
@@ -21,10 +24,15 @@ __all__ = [
     "Float",
     "Int",
     "MetricsEvent",
+    "Policy",
+    "Project",
+    "Recipe",
+    "Registry",
     "Space",
     "Study",
     "VisuTilityError",
     "__version__",
+    "make_detector",
     "make_strategy",
 ]
 
@@ -35,9 +43,14 @@ _HOMES = {
     "Float": "tune",
     "Int": "tune",
     "MetricsEvent": "core.wire",
+    "Policy": "loop",
+    "Project": "loop",
+    "Recipe": "loop",
+    "Registry": "registry",
     "Space": "tune",
     "Study": "tune",
     "VisuTilityError": "core.errors",
+    "make_detector": "monitor",
     "make_strategy": "tune",
 }
 
