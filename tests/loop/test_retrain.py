@@ -72,6 +72,11 @@ def test_a_degraded_model_comes_back_and_why_explains_it(begin):
     kinds = ["metrics", "alarm", "trigger", "run", "study", "trial", "data", "version", "gate", "promotion"]
     assert [link.kind for link in links] == kinds
     assert broken(links) == []
+    sample = project.metrics.registry.get_sample_value
+    assert sample("visutility_runs_total", {"workflow": "retrain", "status": "done"}) == 1
+    assert sample("visutility_trials_total", {"state": "complete"}) == 2 * POLICY.trials
+    assert sample("visutility_gates_total", {"model": MODEL, "answer": "pass"}) == 1
+    assert sample("visutility_champion_version", {"model": MODEL}) == 2
     report = project.gate_reports(MODEL)[0]
     assert report.evidence["metrics"]["gate.champion"]["accuracy"] == 0.0
     assert report.evidence["metrics"]["gate.challenger"]["accuracy"] > 0.9

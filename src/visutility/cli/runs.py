@@ -2,12 +2,15 @@
 
 import signal
 import threading
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from visutility.cli.common import Home, Json, Limit, Why, opened
 from visutility.cli.show import Show, note, when
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
 
 Run = Annotated[str, typer.Argument(help="A run's id.", show_default=False)]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only this model's.", show_default=False)]
@@ -118,6 +121,10 @@ def answer(
 
 def work(
     once: Annotated[bool, typer.Option("--once", help="Stop when no run is due, instead of waiting for more.")] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option("--metrics-port", min=1, max=65535, help="Serve Prometheus metrics on this loopback port."),
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -125,12 +132,26 @@ def work(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with opened(home) as project:
+        if metrics_port is not None:
+            _serve_metrics(metrics_port, project.metrics.registry)
         if not once:
             note("driving runs; Ctrl-C stops, and what was begun goes on at the next start")
             project.worker().serve(stop)
             return
         driven = project.work()
     Show(as_json).done(f"drove {driven} runs", {"driven": driven})
+
+
+def _serve_metrics(port: int, registry: "CollectorRegistry") -> None:
+    from prometheus_client import start_http_server
+
+    from visutility.core.errors import SetupNeeded
+
+    try:
+        start_http_server(port, addr="127.0.0.1", registry=registry)
+    except OSError as error:
+        raise SetupNeeded(f"port {port} cannot be served: {error.strerror}", hint="choose a free port") from error
+    note(f"metrics at http://127.0.0.1:{port}/metrics")
 
 
 def _short(value: object) -> str:

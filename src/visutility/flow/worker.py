@@ -49,7 +49,8 @@ class Worker:
     """Drives the runs of these workflows. `services` is what their steps work with, handed to each as it is.
 
     `lease_seconds` is how long another host waits before it takes over a run whose worker went silent; on this host a
-    dead worker is noticed at once. One thread drives a worker.
+    dead worker is noticed at once. `on_driven` hears the id of each run that was driven as far as it went. One thread
+    drives a worker.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Worker:
         owner: str | None = None,
         lease_seconds: float = 30.0,
         actor: str = "worker",
+        on_driven: Callable[[str], None] = lambda _run_id: None,
     ) -> None:
         if not lease_seconds > 0:
             raise InvalidSetting(f"a lease of {lease_seconds!r} seconds", hint="choose a number above 0")
@@ -72,6 +74,7 @@ class Worker:
         self._services = services
         self._lease_seconds = lease_seconds
         self._actor = actor
+        self._on_driven = on_driven
         self._stop = threading.Event()
         known = lease.may_be_due({name: one.drivable for name, one in self._workflows.items()})
         due = (run.c.id, run.c.status, run.c.wake_at, run.c.lease_until, run.c.owner)
@@ -87,6 +90,7 @@ class Worker:
             claim = self._claim(found)
             if claim is not None:
                 self._drive(claim)
+                self._on_driven(found)
                 return found
             if run_id is not None:
                 return None

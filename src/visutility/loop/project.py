@@ -259,11 +259,16 @@ class Project:
         services = Services(
             self.store, self.blobs, self.registry, self.executor, self.metrics, self.settings.home, self.on_trial
         )
-        return Worker(self.store, WORKFLOWS, services)
+        return Worker(self.store, WORKFLOWS, services, on_driven=self._driven)
 
     def work(self) -> int:
-        """Drive runs in this process until none is due. Returns how many were driven."""
+        """Drive runs in this process until none is due. Returns how often one was driven."""
         return self.worker().run_until_idle()
+
+    def _driven(self, run_id: str) -> None:
+        run = self.run(run_id)
+        if run.ended:
+            self.metrics.runs.labels(run.workflow, run.status).inc()
 
     def run(self, run_id: str) -> Run:
         """Return a run. Raises `RunNotFound`."""

@@ -113,6 +113,7 @@ class Monitor:
             row.event_id: row.first_position for row in tx.execute(_KNOWN, {"ids": [event.id for event in events]})
         }
         ends: dict[tuple[str, str], int] = {}
+        watched: dict[tuple[str, str, int], list[Any]] = {}
         receipts = []
         for event in events:
             if event.id in known:
@@ -127,32 +128,27 @@ class Monitor:
             values = np.asarray(event.values, dtype=np.float64)
             chunk = tx.new_id()
             tx.execute(_INSERT_CHUNK, _chunk_row(tx, chunk, model_id, event, values, first))
-            found = self._update_watches(tx, chunk, model_id, event, values, first)
+            key = (model_id, event.metric, event.version)
+            if key not in watched:
+                watched[key] = list(tx.execute(_WATCHES, dict(zip(_KEY, key, strict=True))).mappings())
+                for row in watched[key]:
+                    self._bring_up(row, event.model)
+            found = self._update_watches(tx, chunk, watched[key], event, values, first)
             receipts.append(Receipt(event.id, first, False, tuple(found)))
+        for row in (row for rows in watched.values() for row in rows):
+            self._save(tx, row)
         return receipts
 
     def _update_watches(
-        self, tx: Tx, chunk: str, model_id: str, event: MetricsEvent, values: NDArray[np.float64], first: int
+        self, tx: Tx, chunk: str, rows: Sequence[Any], event: MetricsEvent, values: NDArray[np.float64], first: int
     ) -> list[Alarm]:
         alarms = []
-        where = {"model": model_id, "metric": event.metric, "version": event.version}
-        for row in tx.execute(_WATCHES, where).mappings().all():
-            live = self._live(row)
+        for row in rows:
+            live = self._watching[row["id"]]
             before = live.seen
             live.state, verdicts = live.detector.update(live.state, values)
             live.seen += len(values)
-            tx.execute(
-                _SAVE_WATCH,
-                {
-                    "watch": row["id"],
-                    "state": live.detector.save(live.state),
-                    "seen": live.seen,
-                    "now": tx.now(),
-                },
-            )
             alarms += self._record(tx, row, live.detector, verdicts, chunk, event, first - before)
-            score = live.detector.scores(live.state)
-            self._metrics.score.labels(event.model, event.metric, row["detector"]).set(float(score[0]))
         for alarm in alarms:
             for decider in self._deciders:
                 decider.decide(tx, alarm)
@@ -199,13 +195,20 @@ class Monitor:
             alarms.append(alarm)
         return alarms
 
-    def _live(self, row: Any) -> "_Live":
-        """Return the watch's detector and state, from memory when no other process moved it on."""
+    def _bring_up(self, row: Any, name: str) -> None:
+        """Have the watch's detector and state in memory, read afresh when another process moved it on."""
         live = self._watching.get(row["id"])
         if live is None or live.seen != row["position"]:
             detector = make_detector(row["detector"], **loads(row["settings"]))
-            live = self._watching[row["id"]] = _Live(detector, detector.load(row["state"]), row["position"])
-        return live
+            self._watching[row["id"]] = _Live(name, detector, detector.load(row["state"]), row["position"])
+
+    def _save(self, tx: Tx, row: Any) -> None:
+        """Write the state of a watch: once a transaction, however many events it holds."""
+        live = self._watching[row["id"]]
+        state = live.detector.save(live.state)
+        tx.execute(_SAVE_WATCH, {"watch": row["id"], "state": state, "seen": live.seen, "now": tx.now()})
+        at = self._metrics.score.labels(live.model, row["metric"], row["detector"])
+        at.set(float(live.detector.scores(live.state)[0]))
 
     def _model_id(self, connection: Connection, name: str, version: int) -> str:
         found = self._ids.get((name, version))
@@ -241,6 +244,7 @@ class Monitor:
 
 @dataclass(slots=True)
 class _Live:
+    model: str
     detector: AbstractDetector[Any]
     state: Any
     seen: int
@@ -305,6 +309,7 @@ _FIND = (
     .where(model.c.name == bindparam("name"))
     .group_by(model.c.id)
 )
+_KEY = ("model", "metric", "version")
 _WATCHES = select(watch).where(
     watch.c.model_id == bindparam("model"),
     watch.c.metric == bindparam("metric"),
