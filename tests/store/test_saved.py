@@ -1,0 +1,47 @@
+"""A database saved by every released revision opens, is upgraded, and keeps what it held."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from visutility.core.clock import SimulatedClock
+from visutility.registry import DurableStudy, Registry
+from visutility.store import Blobs, Store, audit, health, upgrade
+from visutility.store.schema import REVISION
+
+SAVED = Path(__file__).parents[1] / "data" / "databases"
+
+
+def test_every_revision_up_to_this_one_is_saved() -> None:
+    assert sorted(path.name for path in SAVED.glob("*.db.gz")) == [
+        f"{number:04}.db.gz" for number in range(1, int(REVISION) + 1)
+    ]
+
+
+@pytest.mark.parametrize("saved", sorted(SAVED.glob("*.db.gz")), ids=lambda path: path.name)
+def test_a_saved_database_opens_with_all_it_held(saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "visutility.db"
+    path.write_bytes(gzip.decompress(saved.read_bytes()))
+    store = Store(f"sqlite:///{path}", SimulatedClock())
+    assert store.revision() == saved.name.split(".")[0]
+    upgrade(store)
+    store.check()
+    with store.read() as connection:
+        assert health.examine(connection) == []
+        assert audit.verify(connection) == []
+        assert [event.kind for event in audit.events(connection)] == [
+            "model.created",
+            "study.created",
+            "study.closed",
+            *["version.registered"] * 3,
+            *["alias.promoted"] * 2,
+            "alias.rolled-back",
+        ]
+    registry = Registry(store, Blobs(tmp_path / "blobs"))
+    assert registry.aliases("digits") == {"challenger": 3, "champion": 1}
+    assert [one.metrics["accuracy"] for one in registry.versions("digits")] == [0.93, 0.92, 0.91]
+    assert [one.why for one in registry.history("digits")] == ["slow", "better", "the first"]
+    assert DurableStudy(store, "digits-1").best.value == 0.3
+    assert [link.kind for link in registry.why("digits:2")] == ["study", "trial", "version"]
+    store.close()
