@@ -62,7 +62,7 @@ def _table(told: "Told") -> None:
     cells = [(what, f"{value:.3f}", on) for what, value, on in rows(told)]
     show.rows(("model", "accuracy", "measured on"), cells, empty="nothing was measured")
     for line in in_words(told):
-        show.line(line)
+        show.prose(line)
     show.line(f"{data['served']} images served in {data['seconds']:.1f} s, seed {data['seed']}.")
 
 
@@ -97,7 +97,7 @@ class _Voice:
         if self._progress is not None:
             self._progress.console.print(text, markup=False, highlight=False)
         else:
-            self._show.line(text)
+            self._show.prose(text)
 
     def trial(self, done: int, of: int, best: float) -> None:
         """Show how a study gets on; in a pipe, its end alone."""

@@ -92,6 +92,8 @@ def rollback(model: Model, why: Why, expected: Expected = None, home: Home = Non
 
 def why(reference: Reference, home: Home = None, as_json: Json = False) -> None:
     """Explain why a version is what it is: from the first bad values to its promotion."""
+    from visutility.core.errors import Damaged
+
     with opened(home) as project:
         links = project.registry.why(reference)
     show = Show(as_json)
@@ -100,5 +102,13 @@ def why(reference: Reference, home: Home = None, as_json: Json = False) -> None:
         return
     width = max(len(link.kind) for link in links)
     for at, link in enumerate(links):
-        show.line(f"{'   ' if at else ''}{'└> ' if at else ''}{link.kind:<{width}}  {link.title}")
-        show.line(f"{'   ' * (2 if at else 1)}{' ' * width}  {link.id}")
+        lead = f"{'└> ' if at else '   '}{link.kind:<{width}}  "
+        show.prose(f"{lead}{link.title}", indent=" " * len(lead))
+        show.line(f"{' ' * len(lead)}{link.id}")
+        if link.problem:
+            show.line(f"{' ' * len(lead)}PROBLEM: {link.problem}")
+    if problems := [link for link in links if link.problem]:
+        raise Damaged(
+            f"{len(problems)} links of {reference} are missing or lie; the first: {problems[0].kind} {problems[0].id}",
+            hint="run `visutility audit verify`",
+        )

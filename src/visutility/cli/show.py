@@ -1,7 +1,9 @@
 """What a command prints: tables and progress on a terminal, plain lines in a pipe, one JSON document with `--json`."""
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +55,13 @@ class Show:
     def line(self, text: str = "") -> None:
         """Print a line."""
         sys.stdout.write(text + "\n")
+
+    def prose(self, text: str, *, indent: str = "") -> None:
+        """Print a sentence: between words where a terminal ends, on one line in a pipe. `indent` is for later lines."""
+        width = shutil.get_terminal_size().columns if self.terminal else 0
+        lines = textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False) if width > 40 else [text]
+        for line in lines or [""]:
+            self.line(line)
 
     def say(self, text: str) -> None:
         """Print a line for people; nothing in JSON."""

@@ -102,20 +102,21 @@ def _delay(told: Told) -> int:
 
 
 def _bands(told: Told) -> list[Band]:
-    before = told.accuracy(0, told.drift_start)
-    if before is None or told.reference is None:
+    """Return what version 1's reference window taught the monitor, for as long as version 1 served."""
+    if told.reference is None:
         return []
-    low = 1.0 - told.reference["bound"]
-    return [Band(low, 1.0, f"what the monitor takes as normal: error at most {told.reference['bound']:.3f}, "
-                           f"learnt from {int(told.reference['rows'])} reference images")]  # fmt: skip
+    bound, size = told.reference["bound"], told.reference["rows"]
+    label = f"normal for version 1: an error rate of at most {bound:.3f}, learnt from {size:.0f} reference images"
+    return [Band(1.0 - bound, 1.0, label, end=len(told.correct) if told.promotion is None else told.promotion)]
 
 
 def _camera(told: Told) -> list[Span]:
-    end, spans = len(told.correct), []
-    if told.drift_start is not None:
-        spans.append(Span(told.drift_start, "turning, then turned", "watch", end))
-    if told.control_start is not None:
-        spans.append(Span(told.control_start, "with JPEG", "watch", end))
+    end, drift, control = len(told.correct), told.drift_start, told.control_start
+    spans = []
+    if drift is not None:
+        spans.append(Span(drift, "turns, stays turned", "watch", end if control is None else control))
+    if control is not None:
+        spans.append(Span(control, "with JPEG" if drift is None else "turned, with JPEG", "watch", end))
     return spans
 
 
@@ -125,8 +126,8 @@ def _serves(told: Told) -> list[Span]:
     return [Span(start, f"version {served[start]}", "working", end) for start, end in pairwise(cuts) if end > start]
 
 
-def _cells(told: Told) -> list[tuple[str, float, str]]:
-    return [(what.strip(), value, on) for what, value, on in rows(told)]
+def _cells(told: Told) -> list[tuple[str, str, str]]:
+    return [(what.strip(), f"{value:.3f}", on) for what, value, on in rows(told)]
 
 
 def _images(told: Told) -> Section:

@@ -57,9 +57,9 @@ def _added(told: Told) -> str:
     if after is None or told.old_settings is None:
         return ""
     gain = after - told.old_settings
-    size = "nothing" if gain == 0 else f"{gain:+.3f}"
+    size = "added nothing" if gain == 0 else f"{'added' if gain > 0 else 'cost'} {abs(gain):.3f}"
     same = f"the same rows trained with version 1's settings give {told.old_settings:.3f}"
-    line = f"Of that, re-tuning added {size}: {same}."
+    line = f"Re-tuning {size}: {same}."
     return line if gain >= NOTABLE else f"{line} On this data the fresh labels do the work, not the new settings."
 
 
