@@ -71,9 +71,10 @@ def row(table: str, **values: Any) -> dict[str, Any]:
 def fill(tx: Tx) -> None:
     """Write a small world, each covered row with an event that covers it."""
 
-    def put(table: str, subject: str, *, key: tuple[Any, ...], event: bool = True, **values: Any) -> None:
+    def put(table: str, subject: str, *, key: tuple[Any, ...], **values: Any) -> None:
+        values = {name.rstrip("_"): value for name, value in values.items()}
         tx.execute(insert(metadata.tables[table]), row(table, **values))
-        if event and table in COVERED:
+        if table in COVERED:
             audit.append(tx, f"{table}.made", subject, by="ada", why="a test", after=values, covers=[(table, key)])
 
     for model in ("digits", "faces"):
@@ -89,6 +90,7 @@ def fill(tx: Tx) -> None:
     put("study", "digits-1", key=("study-1",), id="study-1", name="digits-1", model_id="digits", run_id="run-1")
     put("trial", "trial", key=("study-1", 0), study_id="study-1", number=0, told=0)
     put("trial_report", "report", key=("study-1", 0, 1), study_id="study-1", trial_number=0)
+    put("run_step", "step", key=("run-1", "tune"), run_id="run-1", key_="tune")
     put("run_answer", "answer", key=("run-1", "promote"), run_id="run-1", question="promote")
     put("data_snapshot", "digits", key=("snapshot-1",), id="snapshot-1", model_id="digits", run_id="run-1")
     for number in (1, 2, 3):
@@ -100,6 +102,9 @@ def fill(tx: Tx) -> None:
     put("policy", "digits", key=("digits",), model_id="digits")
     for number in (1, 2, 3):
         move(tx, number)
+    ended = [("metric_chunk", ("chunk-1",)), ("trial", ("study-1", 0)), ("study.end", ("study-1",))]
+    ended += [("run_step", ("run-1", "tune")), ("run_answer", ("run-1", "promote")), ("run.end", ("run-1",))]
+    audit.append(tx, "run.finished", "run/run-1", by="ada", covers=ended)
 
 
 def move(tx: Tx, number: int) -> None:

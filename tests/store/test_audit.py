@@ -81,7 +81,7 @@ def test_events_are_filtered_and_paged(store: Store) -> None:
         ({"by": "\udcff"}, Invalid),
         ({"after": float("nan")}, Invalid),
         ({"after": object()}, Invalid),
-        ({"covers": [("trial", ("x", 1))]}, Invalid),
+        ({"covers": [("watch", ("x",))]}, Invalid),
         ({"covers": [("model_alias", ("half a key",))]}, Invalid),
     ],
     ids=str,

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnClause, Connection, bindparam, column, select, tabl
 
 from visutility.core import codec
 from visutility.core.errors import Invalid
-from visutility.store._audit_hash import EVENT_COLUMNS, FIRST, event_hash
+from visutility.store._audit_hash import EVENT_COLUMNS, FIRST, event_hash, primary_key
 from visutility.store._audit_scratch import AliasState, Scratch
 from visutility.store.findings import Finding
 
@@ -137,7 +137,7 @@ class Chain:
         seq, subject = event.seq, content[4]
         try:
             before, after, covers = (codec.loads(content[at]) for at in (6, 7, 8))
-            self._scratch.put(((name, key, hashed) for name, key, hashed in covers), seq, subject, sound=event.sound)
+            self._scratch.put([_checked(*cover) for cover in covers], seq, subject, sound=event.sound)
             if not event.sound or not isinstance(after, dict) or "alias" not in after:
                 return
             left, moved = (before or {}).get("alias"), after["alias"]
@@ -153,3 +153,9 @@ class Chain:
         except (Invalid, TypeError, ValueError, KeyError, AttributeError, sqlite3.Error):
             if event.sound:
                 yield Finding(f"audit_event {seq}", "cannot be read")
+
+
+def _checked(name: str, key: list[Any], hashed: str | None) -> tuple[str, list[Any], str | None]:
+    if len(key) != len(primary_key(name)) or not all(isinstance(part, (str, int)) for part in key):
+        raise ValueError(name)
+    return name, key, hashed

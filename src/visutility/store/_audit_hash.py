@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnClause, Executable, bindparam, column, select, table
+from sqlalchemy import ColumnClause, Connection, Executable, bindparam, column, select, table
 
 from visutility.core.codec import sha256
-from visutility.store.schema import COVERED, metadata
+from visutility.core.errors import Invalid
+from visutility.store.schema import COVERED, COVERED_AT_END, metadata
 
 FIRST = "0" * 64  # the hash before the first event
 EVENT_COLUMNS = ("seq", "at", "by", "kind", "subject", "why", "before", "after", "covers", "previous")
@@ -22,7 +23,7 @@ def event_hash(values: Sequence[Any]) -> str:
 
 
 def row_hash(name: str, values: Sequence[Any]) -> str:
-    """Return the hash of a row of table `name` from its `COVERED` columns, in that order."""
+    """Return the hash of a row covered as `name` from its covered columns, in their order."""
     return sha256(canonical((name, *values)))
 
 
@@ -31,9 +32,14 @@ def canonical(values: Sequence[Any]) -> bytes:
     return _encode([_plain(value) for value in values])
 
 
+def table_of(name: str) -> str:
+    """Return the table of rows covered as `name`: "run" of "run.end"."""
+    return name.partition(".")[0]
+
+
 def primary_key(name: str) -> tuple[str, ...]:
-    """Return the names of a table's primary key columns."""
-    return tuple(c.name for c in metadata.tables[name].primary_key)
+    """Return the names of the primary key columns of rows covered as `name`."""
+    return tuple(c.name for c in metadata.tables[table_of(name)].primary_key)
 
 
 def covered_rows(name: str) -> Executable:
@@ -42,13 +48,27 @@ def covered_rows(name: str) -> Executable:
     return select(*columns).select_from(table(name))
 
 
-def _one_row(name: str) -> Executable:
+def _one_row(name: str, covered: Sequence[str]) -> Executable:
     keys = (column(c) == bindparam(f"key_{at}") for at, c in enumerate(primary_key(name)))
-    columns: list[ColumnClause[Any]] = [column(c) for c in COVERED[name]]
-    return select(*columns).select_from(table(name)).where(*keys)
+    columns: list[ColumnClause[Any]] = [column(c) for c in covered]
+    return select(*columns).select_from(table(table_of(name))).where(*keys)
 
 
-ONE_ROW = {name: _one_row(name) for name in COVERED}  # built once: each event reads back the rows it wrote
+_ONE_ROW = {name: _one_row(name, covered) for name, covered in (COVERED | COVERED_AT_END).items()}
+
+
+def hash_now(connection: Connection, name: str, key: Sequence[Any]) -> str | None:
+    """Return the hash of the row covered as `name` with this primary key, or None when there is no such row.
+
+    Raises `Invalid` for a name that is not covered and a key that is not whole.
+    """
+    if name not in _ONE_ROW or len(key) != len(primary_key(name)):
+        raise Invalid(
+            f"an event cannot cover {name!r} with key {tuple(key)!r}",
+            hint=f"name a whole primary key of one of {', '.join(sorted(_ONE_ROW))}",
+        )
+    row = connection.execute(_ONE_ROW[name], {f"key_{at}": part for at, part in enumerate(key)}).one_or_none()
+    return None if row is None else row_hash(name, tuple(row))
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnClause, Connection, column, select, table
 
+from visutility.store._audit_hash import table_of
 from visutility.store._audit_scratch import Known, Scratch
 
 _SUBJECT_NAMES = ("model", "model_version", "study")  # an event about such a row has its name as the subject
@@ -20,24 +21,33 @@ class Names:
         """Return for example "model_version digits:2" or "model_alias digits@champion"."""
         if name in _SUBJECT_NAMES and known is not None and known.subject:
             return f"{name} {known.subject}"
-        if name == "model":
-            return f"model {self._model(key[0])}"
-        if name == "model_version":
-            return f"model_version {self._version(key[0])}"
-        if name == "study":
-            return f"study {self._value('study', 'name', key[0]) or key[0]}"
-        if name in ("model_alias", "alias_move"):
-            move = f"#{key[2]}" if name == "alias_move" else ""
-            return f"{name} {self._model(key[0])}@{key[1]}{move}"
-        if name == "policy":
-            return f"policy {self._model(key[0])}"
-        return f"{name} {':'.join(map(str, key))}"
+        of = table_of(name)
+        return f"{of} {self._words(of, key)}"
+
+    def _words(self, of: str, key: tuple[Any, ...]) -> object:
+        if of in ("model", "policy"):
+            return self._model(key[0])
+        if of == "model_version":
+            return self._version(key[0])
+        if of in ("model_alias", "alias_move"):
+            return f"{self._model(key[0])}@{key[1]}{f'#{key[2]}' if of == 'alias_move' else ''}"
+        if of == "study":
+            return self._study(key[0])
+        if of == "trial":
+            return f"{self._study(key[0])}/{key[1]}"
+        return "/".join(map(str, key))
 
     def _model(self, model_id: object) -> object:
         known = self._scratch.newest("model", (model_id,))
         if known is not None and known.subject:
             return known.subject
         return self._value("model", "name", model_id) or model_id
+
+    def _study(self, study_id: object) -> object:
+        known = self._scratch.newest("study", (study_id,))
+        if known is not None and known.subject:
+            return known.subject
+        return self._value("study", "name", study_id) or study_id
 
     def _version(self, version_id: object) -> object:
         model_id = self._value("model_version", "model_id", version_id)

@@ -85,6 +85,12 @@ class Scratch:
         for key, seq, hashed, subject, sound in rows:
             yield tuple(codec.loads(key)), Known(seq, hashed, subject, bool(sound))
 
+    def known(self, name: str) -> Iterator[tuple[tuple[Any, ...], Known]]:
+        """Yield every row the log covers as `name`."""
+        rows = self._db.execute("SELECT key, seq, hash, subject, sound FROM newest WHERE name = ?", (name,))
+        for key, seq, hashed, subject, sound in rows:
+            yield tuple(codec.loads(key)), Known(seq, hashed, subject, bool(sound))
+
     def alias(self, model_id: object, name: object) -> AliasState | None:
         """Return where the events so far left an alias."""
         found = self._db.execute(

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, column, select, table
 
 from visutility.store._audit_chain import Chain
-from visutility.store._audit_hash import covered_rows, primary_key, row_hash
+from visutility.store._audit_hash import covered_rows, hash_now, primary_key, row_hash
 from visutility.store._audit_names import Names
 from visutility.store._audit_scratch import Known, Scratch
 from visutility.store.findings import Finding
-from visutility.store.schema import COVERED, model_alias
+from visutility.store.schema import COVERED, COVERED_AT_END, model_alias
 
 PAGE = 1000
 NAMED = 5  # rows named in the finding of a lost event; the others are counted
@@ -33,6 +33,8 @@ def check(connection: Connection, anchor: tuple[int, str] | None, limit: int) ->
         unknown = _Unknown(chain.lost)
         for name in COVERED:
             found.add(_compare(connection, name, scratch, names, unknown))
+        for name in COVERED_AT_END:
+            found.add(_compare_ended(connection, name, scratch, names, unknown))
         found.add(_replayed(connection, scratch, names, unknown))
         if unknown.count and chain.lost_at:
             found.extend_problem(chain.lost_at, unknown.words())
@@ -113,6 +115,19 @@ def _compare(connection: Connection, name: str, scratch: Scratch, names: Names, 
         where = names.of(name, key, known)
         if not unknown.takes(where, known):
             yield Finding(where, f"was deleted behind the log's back after audit_event {known.seq}")
+
+
+def _compare_ended(
+    connection: Connection, name: str, scratch: Scratch, names: Names, unknown: _Unknown
+) -> Iterator[Finding]:
+    for key, known in scratch.known(name):
+        now = hash_now(connection, name, key)
+        if now == known.hash:
+            continue
+        where = names.of(name, key, None)
+        if not unknown.takes(where, known):
+            how = "deleted" if now is None else "changed"
+            yield Finding(where, f"was {how} behind the log's back after audit_event {known.seq}")
 
 
 def _replayed(connection: Connection, scratch: Scratch, names: Names, unknown: _Unknown) -> Iterator[Finding]:

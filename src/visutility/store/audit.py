@@ -19,7 +19,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from visutility.core import codec
 from visutility.core.errors import AlreadyExists, AuditBroken, Invalid
 from visutility.core.ids import checked_name
-from visutility.store._audit_hash import ONE_ROW, event_hash, primary_key, row_hash
+from visutility.store._audit_hash import event_hash, hash_now
 from visutility.store._audit_verify import check
 from visutility.store.engine import Tx
 from visutility.store.findings import Finding
@@ -48,7 +48,10 @@ class Head(NamedTuple):
 
 
 class Cover(NamedTuple):
-    """A row an event wrote: its table, primary key, and the hash of its covered columns (None: the row is gone)."""
+    """A row an event wrote: what it is covered as, its primary key, and the hash of its covered columns.
+
+    `table` is a table, or a name of `schema.COVERED_AT_END`. `hash` is None when the row was gone.
+    """
 
     table: str
     key: tuple[Any, ...]
@@ -86,7 +89,8 @@ def append(
     """Append an event, which commits with the transaction, and return its sequence number.
 
     `before` and `after` are plain data. `covers` names the rows this transaction wrote, as (table, primary key), each
-    after its last write here; the row that `subject` names comes first. An event that moves an alias has
+    after its last write here; the row that `subject` names comes first. A name is a table of `schema.COVERED`, or one
+    of `schema.COVERED_AT_END` for rows that will not change any more. An event that moves an alias has
     `after["alias"]` and `before["alias"]` with `model_id`, `name`, `version_id` and `moves`: they are replayed.
     Raises `Invalid` or `InvalidName` for what cannot be kept, and `AuditBroken` when the head is gone.
     """
@@ -104,7 +108,7 @@ def append(
         "why": why,
         "before": codec.dumps(before),
         "after": codec.dumps(after),
-        "covers": codec.dumps([_cover(tx, name, key) for name, key in covers]),
+        "covers": codec.dumps([Cover(name, tuple(key), hash_now(tx.connection, name, key)) for name, key in covers]),
         "previous": last.hash,
     }
     event["hash"] = event_hash(tuple(event.values()))
@@ -162,16 +166,6 @@ def verify(
     if limit < 1:
         raise Invalid(f"limit is {limit}", hint="choose at least 1")
     return check(connection, anchor, limit)
-
-
-def _cover(tx: Tx, name: str, key: tuple[Any, ...]) -> Cover:
-    if name not in ONE_ROW or len(key) != len(primary_key(name)):
-        raise Invalid(
-            f"an event cannot cover {name!r} with key {key!r}",
-            hint=f"name a whole primary key of one of {', '.join(sorted(ONE_ROW))}",
-        )
-    row = tx.execute(ONE_ROW[name], {f"key_{at}": part for at, part in enumerate(key)}).one_or_none()
-    return Cover(name, tuple(key), None if row is None else row_hash(name, tuple(row)))
 
 
 def _event(row: Any) -> AuditEvent:

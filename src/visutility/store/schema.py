@@ -3,7 +3,9 @@
 `REVISION` is the Alembic revision this code reads and writes. `FROZEN` tables take inserts alone: triggers made by the
 migrations refuse UPDATE, DELETE and a replacing INSERT. `COVERED` columns are hashed into the audit log by every event
 that writes such a row, so that `audit verify` finds a row changed behind its back; columns that change without an
-event (leases, heartbeats) are left out.
+event (leases, heartbeats) are left out. `COVERED_AT_END` is the same for rows that change until something ends: the
+event that ends it covers them, and rows that no event names yet are nobody's finding. A name there is a table, with
+".end" after it where the table is in `COVERED` too.
 """
 
 from sqlalchemy import (
@@ -386,4 +388,15 @@ COVERED: dict[str, tuple[str, ...]] = {
         "trigger_id",
         "created_at",
     ),
+}
+
+_LEASE = ("wake_at", "waiting_for", "fence", "attempts", "owner", "lease_until", "cancel_requested")
+
+COVERED_AT_END: dict[str, tuple[str, ...]] = {
+    "metric_chunk": tuple(c.name for c in metric_chunk.c),  # by the alarm that rests on it
+    "trial": tuple(c.name for c in trial.c),  # by the closing of its study
+    "study.end": tuple(c.name for c in study.c),
+    "run_step": tuple(c.name for c in run_step.c),  # by the end of its run
+    "run_answer": tuple(c.name for c in run_answer.c),
+    "run.end": tuple(c.name for c in run.c if c.name not in _LEASE),
 }
