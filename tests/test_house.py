@@ -47,7 +47,7 @@ THIRD_PARTY = {  # package -> where it may be imported; one that is missing here
     "msgspec": "*",
     "numpy": "*",
     "PIL": "data loop demo report testing",
-    "prometheus_client": "loop api",
+    "prometheus_client": "loop api cli",
     "pyarrow": "data loop testing",
     "rich": "cli demo",
     "scipy": "tune monitor data loop testing",

@@ -112,12 +112,20 @@ def unpack_arrays(data: bytes) -> "tuple[int, dict[str, NDArray[Any]]]":
         raise Invalid(f"not packed arrays: {len(data)} bytes", hint="the bytes were cut or edited")
     at = len(_MARK) + 4
     end = at + int.from_bytes(body[len(_MARK) : at], "little")
-    version, listed = _decoder.decode(body[at:end])
     arrays = {}
-    for name, kind, shape in listed:
-        dtype, count = np.dtype(kind), math.prod(shape)
-        arrays[name] = np.frombuffer(body, dtype, count, end).reshape(shape).copy() if count else np.empty(shape, dtype)
-        end += count * dtype.itemsize
+    try:
+        version, listed = _decoder.decode(body[at:end])
+        for name, kind, shape in listed:
+            dtype, count = np.dtype(kind), math.prod(shape)
+            if dtype.kind not in _KINDS or any(side < 0 for side in shape):
+                raise ValueError(f"{name!r} is {kind!r} of shape {shape}")
+            flat = np.frombuffer(body, dtype, count, end) if count else np.empty(0, dtype)
+            arrays[name] = flat.reshape(shape).copy()
+            end += count * dtype.itemsize
+        if end != len(body):
+            raise ValueError(f"{len(body) - end} bytes are left over")
+    except Exception as error:  # a header that was forged, checksum and all, may say almost anything
+        raise Invalid(f"not packed arrays: {error}", hint="the bytes were edited") from error
     return version, arrays
 
 
