@@ -68,6 +68,14 @@ def test_what_a_row_lacks_is_named(store: Store) -> None:
         tx.execute(text("INSERT INTO model (id, name, created_at) VALUES ('a', 'a', 'now')"))
 
 
+@pytest.mark.parametrize(("column", "value"), [("task", "caf\udce9"), ("created_at", 2**63)])
+def test_a_value_that_no_column_holds_is_refused(store: Store, column: str, value: object) -> None:
+    row = {"id": "a", "name": "a", "task": "t", "created_at": "now", column: value}
+    with pytest.raises(Invalid), store.write("test") as tx:
+        tx.execute(insert(model), row)
+    assert names(store) == []
+
+
 def test_a_reading_transaction_cannot_write_and_writing_ones_still_can(store: Store) -> None:
     with pytest.raises(ReadOnly), store.read() as connection:
         connection.execute(insert(model), {"id": "a", "name": "a", "task": "t", "created_at": "now"})

@@ -190,7 +190,7 @@ def cancel(tx: Tx, run_id: str, *, by: str, why: str = "") -> str:
     tx.execute(update(run).where(run.c.id == run_id), asked)
     if found.status == "running":
         return "running"
-    _log(tx, "run.finished", run_id, by, why, after={"status": "cancelled"})
+    log_end(tx, run_id, "cancelled", by=by, why=why)
     return "cancelled"
 
 
@@ -199,6 +199,15 @@ def wake(tx: Tx, run_id: str) -> bool:
     if get(tx.connection, run_id).wake_at is None:
         return False
     return tx.execute(_WAKE, {"run": run_id, "now": tx.now()}).rowcount == 1
+
+
+def log_end(tx: Tx, run_id: str, status: str, *, by: str, why: str) -> None:
+    """Append the event of a run's end. It covers the run with its outcome, its steps and its answers, as they stay."""
+    key = {"run": run_id}
+    steps = [("run_step", (run_id, row.key)) for row in tx.execute(_STEPS, key)]
+    answers = [("run_answer", (run_id, row.question)) for row in tx.execute(_ANSWERS, key)]
+    covers = [("run", (run_id,)), ("run.end", (run_id,)), *steps, *answers]
+    audit.append(tx, "run.finished", f"run/{run_id}", by=by, why=why, after={"status": status}, covers=covers)
 
 
 def _log(tx: Tx, kind: str, run_id: str, by: str, why: str, *, before: object = None, after: object = None) -> None:

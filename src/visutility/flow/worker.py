@@ -19,11 +19,10 @@ from visutility.core.errors import (
     Unavailable,
     VisuTilityError,
 )
-from visutility.flow import lease, workflows
+from visutility.flow import lease, runs, workflows
 from visutility.flow.context import Parked, RunContext, Stopped
 from visutility.flow.lease import GIVE_BACK, Claim
 from visutility.flow.workflows import Workflow
-from visutility.store import audit
 from visutility.store.engine import Store, Tx
 from visutility.store.schema import run
 
@@ -172,15 +171,7 @@ class Worker:
 
     def _finish(self, claim: Claim, status: str, *, result: str | None = None, reason: str | None = None) -> None:
         def write(tx: Tx) -> None:
-            audit.append(
-                tx,
-                "run.finished",
-                f"run/{claim.run_id}",
-                by=self._actor,
-                why=reason or "",
-                after={"status": status},
-                covers=[("run", (claim.run_id,))],
-            )
+            runs.log_end(tx, claim.run_id, status, by=self._actor, why=reason or "")
 
         values = {"now": to_text(self._store.clock.now()), "ended": status, "result": result, "reason": reason}
         self._give_back("flow.finish", _FINISH, claim, values, write)
@@ -218,4 +209,5 @@ def _reason(error: Exception, at: str | None) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if frames and not isinstance(error, VisuTilityError):
         said += f" ({Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name})"
+    said = said.encode(errors="backslashreplace").decode().replace("\x00", "\\x00")  # a message may quote any bytes
     return said[:MAX_FAILURE]

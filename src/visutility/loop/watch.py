@@ -190,7 +190,7 @@ class Monitor:
                 by=f"monitor/{alarm.detector}",
                 why=f"score {alarm.score:.4g} reached {alarm.limit:.4g} at value {alarm.position}",
                 after={"position": alarm.position, "evidence": alarm.evidence},
-                covers=[("verdict", (alarm.id,))],
+                covers=[("verdict", (alarm.id,)), ("metric_chunk", (chunk,))],
             )
             alarms.append(alarm)
         return alarms

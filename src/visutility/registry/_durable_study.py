@@ -238,7 +238,7 @@ def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
         why=why,
         before={"status": OPEN},
         after={"status": CLOSED, "asked": asked, "ended": told},
-        covers=[("study", (found.id,))],
+        covers=[("study", (found.id,)), ("study.end", (found.id,)), *(("trial", (found.id, n)) for n in range(asked))],
     )
     return rows.read_study(tx.connection, found.id)
 

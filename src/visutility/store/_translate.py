@@ -42,6 +42,12 @@ def translated(url: str) -> Iterator[None]:
         raise _ours(error.orig, url) from error
     except sqlite3.Error as error:  # from the hooks of the engine, which talk to the driver
         raise _ours(error, url) from error
+    except UnicodeEncodeError as error:
+        raise Invalid(
+            f"a text holds what UTF-8 cannot: {error}", hint="leave out characters of undecoded bytes"
+        ) from None
+    except OverflowError as error:
+        raise Invalid(f"a number is too large for the database: {error}", hint="use at most 63 bits") from None
     except PoolTimeout as error:
         raise DatabaseBusy(f"{url} has too many transactions open in this process", hint="try again") from error
 
