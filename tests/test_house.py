@@ -234,8 +234,10 @@ def banned_names(module: Module) -> Iterator[str]:
 def repeatable(module: Module) -> Iterator[str]:
     calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call) and node.args]
     seeded = {one.lineno for one in calls if ast.unparse(one.func).endswith(("default_rng", "random.Random"))}
+    lines = module.source.splitlines()
     for line, name in dotted_names(module):
-        if within(name, BANNED_IN_TESTS) and name not in RANDOM_TYPES and line not in seeded:
+        allowed = name in RANDOM_TYPES or line in seeded or lines[line - 1].endswith("on purpose")
+        if within(name, BANNED_IN_TESTS) and not allowed:
             yield f"{line}: {name}; tests wait for nothing and draw from a generator with a seed"
 
 
@@ -443,6 +445,7 @@ RULES = [
         holds=(
             ("loop.test_x", "import numpy as np\ndraw: np.random.Generator = np.random.default_rng(1)"),
             ("loop.test_x", "import random\nrandom.Random(1).choice('ab')"),
+            ("loop.test_x", "import random\nrandom.choice('ab')  # a careless recipe, on purpose"),
         ),
         of_tests=True,
     ),
