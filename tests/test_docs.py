@@ -38,9 +38,13 @@ def run(path: Path, module: types.ModuleType) -> int:
 # -- what is in the docs runs and resolves ---------------------------------------------------------------------------
 
 WITH_CODE = [path for path in PAGES if blocks(path.read_text("utf-8"))]
+SLOW = ("README.md",)  # goes through the whole loop
 
 
-@pytest.mark.parametrize("path", WITH_CODE, ids=page_id)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, id=page_id(p), marks=[pytest.mark.slow] if page_id(p) in SLOW else []) for p in WITH_CODE],
+)
 def test_the_python_of_the_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType(f"docs_{path.stem}")
