@@ -345,9 +345,11 @@ def new_study(strategy):
 moves = st.lists(st.none() | st.integers(0, 3), min_size=8, max_size=24)
 
 
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize(
+    "strategy", [pytest.param(name, marks=[pytest.mark.slow] * STRATEGIES[name].learns) for name in sorted(STRATEGIES)]
+)
 @given(before=moves, after=moves)
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_a_restored_study_goes_on_as_if_never_saved(strategy, before, after):
     study = drive(new_study(strategy), before)
     text = dumps(study.snapshot())
