@@ -102,7 +102,7 @@ def tell(tx: Tx, model_id: str, champion: str) -> None:
     of = {"model_id": model_id}
     where = {"metric": "loss", "first_position": 150, "count": 50, "total": 25.0, "version_number": 1}
     put(tx, "metric_chunk", "", id="chunk-1", event_id="e1", **of, **where)
-    put(tx, "watch", "", id="watch-1", reference='{"mean":0.02,"rows":200}', **of)
+    put(tx, "watch", "digits:1/loss", id="watch-1", reference='{"mean":0.02,"rows":200}', **of)
     alarm = {"watch_id": "watch-1", "chunk_id": "chunk-1", "metric": "loss", "level": "alarm", "detector": "e-detector"}
     alarm |= {"position": 187, "score": 1.5e6, "limit": 1e6, "promise": "ARL0 at least 1e6"}
     put(tx, "verdict", "digits/loss", id="verdict-1", **of, **alarm)

@@ -81,7 +81,7 @@ def fill(tx: Tx) -> None:
         put("model", model, key=(model,), id=model, name=model)
     chunk = {"id": "chunk-1", "event_id": "e1", "model_id": "digits"}
     put("metric_chunk", "chunk", key=("chunk-1",), **chunk)
-    put("watch", "watch", key=("watch-1",), id="watch-1", model_id="digits")
+    put("watch", "digits:1/loss", key=("watch-1",), id="watch-1", model_id="digits")
     ids = {"watch_id": "watch-1", "model_id": "digits", "chunk_id": "chunk-1"}
     put("verdict", "digits/loss", key=("verdict-1",), id="verdict-1", **ids)
     trigger = {"id": "trigger-1", "model_id": "digits", "verdict_id": "verdict-1"}

@@ -26,6 +26,7 @@ NAMES = {  # as conftest fills the tables
     "model_alias": "model_alias digits@champion",
     "alias_move": "alias_move digits@champion#2",
     "study": "study digits-1",
+    "watch": "watch watch-1",
     "verdict": "verdict verdict-1",
     "retrain_trigger": "retrain_trigger trigger-1",
     "gate_report": "gate_report gate-1",
@@ -46,7 +47,7 @@ WHERE = {
     "alias_move": "number = 2",
 }
 ALL = COVERED | COVERED_AT_END
-EVENTS = 16
+EVENTS = 17
 POSITIONS = (1, 9, EVENTS)
 
 

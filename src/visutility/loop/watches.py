@@ -67,6 +67,7 @@ def start_watches(
             by=by,
             why=why,
             after={"detector": one.detector, "learnt": learnt, "promise": detector.promise(len(reference))},
+            covers=[("watch", (watch_id,))],
         )
         started.append(watch_id)
     return started

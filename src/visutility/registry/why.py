@@ -118,7 +118,7 @@ def _alarm(connection: Connection, alarm: Any) -> Link:
     }
     title = (
         f"{alarm.detector} {alarm.level} on {alarm.metric} at position {alarm.position}: "
-        f"score {alarm.score:.4g}, limit {alarm.limit:.4g} ({alarm.promise})"
+        f"score {alarm.score:.4g}, limit {alarm.limit:.4g}"
     )
     problem = "" if seen is not None else f"names watch {alarm.watch_id}, which does not exist"
     return Link("alarm", alarm.id, title, detail, problem)

@@ -373,6 +373,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "model_alias": tuple(c.name for c in model_alias.c),
     "alias_move": tuple(c.name for c in alias_move.c),
     "study": tuple(c.name for c in study.c if c.name not in ("trials", "status", "closed_at")),
+    "watch": tuple(c.name for c in watch.c if c.name not in ("state", "position", "status", "updated_at")),
     "verdict": tuple(c.name for c in verdict.c),
     "retrain_trigger": tuple(c.name for c in retrain_trigger.c),
     "data_snapshot": tuple(c.name for c in data_snapshot.c),
