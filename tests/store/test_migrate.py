@@ -82,7 +82,7 @@ def test_foreign_keys_are_on_again_after_an_upgrade(tmp_path: Path) -> None:
 
 def test_folders_are_made_private_and_a_second_upgrade_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "deep er" / "50%" / "visutility.db"
-    store = Store(f"sqlite:///{tmp_path}/deep er/50%25/visutility.db", SimulatedClock())
+    store = Store(f"sqlite:///{path}", SimulatedClock())
     upgrade(store)
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert path.stat().st_mode & 0o777 == 0o600
