@@ -3,6 +3,8 @@
 # Needs python3 (3.11 or newer) and make; everything else goes into .venv in this folder.
 
 PYTHON ?= python3
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 

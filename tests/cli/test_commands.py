@@ -187,7 +187,7 @@ def test_a_worker_stops_cleanly_on_ctrl_c_and_its_run_goes_on_later(tmp_path):
         assert worker.wait(30) == 130
         assert "Traceback" not in worker.stderr.read()
         worker.stderr.close()
-        assert [run.status for run in project.open_runs(MODEL)] == ["queued"]
+        assert [run.status for run in project.records.open_runs(MODEL)] == ["queued"]
         assert len(project.registry.versions(MODEL)) == 1
 
 

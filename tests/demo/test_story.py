@@ -66,7 +66,9 @@ def test_the_whole_story(tmp_path):
         assert broken(project.registry.why("digits@champion")) == []
         with project.store.read() as connection:
             assert audit.verify(connection) == []
-        gate, train = (set(project.rows(project.registry.get("digits:2"), part).ids) for part in ("gate", "train"))
+        gate, train = (
+            set(project.records.rows(project.registry.get("digits:2"), part).ids) for part in ("gate", "train")
+        )
         assert not gate & train
     _report_is_sound(record, tmp_path / "report.html")
 
@@ -107,8 +109,8 @@ def test_a_retraining_that_went_wrong_is_refused_and_the_story_says_so(tmp_path)
     assert record.champion == 1
     assert record.promotion is None
     assert not record.recovered
-    assert any("refused" in line for line in lines)
-    assert any("refused" in line for line in in_words(record))
+    assert any("The gate said refuse" in line for line in lines)
+    assert any("did not pass it" in line for line in in_words(record))
     assert "not brought back" in write_report(record, tmp_path / "report.html").read_text()
 
 

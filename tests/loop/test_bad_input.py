@@ -57,7 +57,7 @@ def begin(project, recipe, **policy):
     name = recipe.partition(":")[2]
     run = project.train(name, recipe, rows, policy=msgspec.structs.replace(POLICY, **policy))
     project.work()
-    return project.run(run), name
+    return project.records.run(run), name
 
 
 def trials_of(project, run):

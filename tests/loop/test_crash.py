@@ -67,8 +67,8 @@ def check_world(home):
             assert audit.verify(connection) == []
         assert project.registry.check_artifacts() == []
         assert broken(project.registry.why(f"{MODEL}@champion")) == []
-        assert project.open_runs(MODEL) == []
-        assert len(project.gate_reports(MODEL)) == 1
+        assert project.records.open_runs(MODEL) == []
+        assert len(project.records.gate_reports(MODEL)) == 1
 
 
 SHARDS = range(4)  # so that the suite's workers share them

@@ -168,12 +168,12 @@ def _alone(home, events):
 
 
 def test_what_was_learnt_depends_on_the_reference(project):
-    learnt = project.watches(MODEL)[0].learnt
+    learnt = project.records.watches(MODEL)[0].learnt
     assert learnt["mean"] == pytest.approx(0.05)
     assert 0.05 < learnt["bound"] < 0.15
     project.watch(MODEL, POLICY, reference=np.full(400, 0.0))
-    assert project.watches(MODEL)[0].learnt["bound"] < learnt["bound"]
-    assert len(project.watches(MODEL)) == 1
+    assert project.records.watches(MODEL)[0].learnt["bound"] < learnt["bound"]
+    assert len(project.records.watches(MODEL)) == 1
 
 
 @pytest.mark.parametrize("mode", ["suggest", "promote"])

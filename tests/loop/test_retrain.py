@@ -77,7 +77,7 @@ def test_a_degraded_model_comes_back_and_why_explains_it(begin):
     assert sample("visutility_trials_total", {"state": "complete"}) == 2 * POLICY.trials
     assert sample("visutility_gates_total", {"model": MODEL, "answer": "pass"}) == 1
     assert sample("visutility_champion_version", {"model": MODEL}) == 2
-    report = project.gate_reports(MODEL)[0]
+    report = project.records.gate_reports(MODEL)[0]
     assert report.evidence["metrics"]["gate.champion"]["accuracy"] == 0.0
     assert report.evidence["metrics"]["gate.challenger"]["accuracy"] > 0.9
     with project.store.read() as connection:
@@ -104,7 +104,7 @@ def test_gate_rows_reach_neither_fit_nor_study_and_stay_gate_rows_for_ever(begin
     for number in (1, 2):
         version = project.registry.get(f"{MODEL}:{number}")
         for part in ("train", "tune", "gate") + (("old",) if number == 2 else ()):
-            ids[number, part] = set(project.rows(version, part).ids)
+            ids[number, part] = set(project.records.rows(version, part).ids)
     for number in (1, 2):
         assert not ids[number, "gate"] & (ids[number, "train"] | ids[number, "tune"])
     assert ids[2, "old"] == ids[1, "gate"]
@@ -115,7 +115,7 @@ def test_gate_rows_reach_neither_fit_nor_study_and_stay_gate_rows_for_ever(begin
 def test_the_new_champion_is_watched_against_its_own_gate_rows(begin):
     project = begin()
     degrade(project)
-    watched = project.watches(MODEL)
+    watched = project.records.watches(MODEL)
     assert [(one.version, one.learnt["rows"]) for one in watched] == [(2, POLICY.gate_rows)]
     assert all(not receipt.verdicts for receipt in project.monitor.ingest(*good_events(3, version=2)))
 
@@ -139,7 +139,7 @@ def test_a_challenger_the_gate_refuses_stays_registered_and_changes_nothing(begi
     assert run.outcome["promoted"] is False
     assert project.champion(MODEL) == 1
     assert project.registry.aliases(MODEL) == {"champion": 1, "challenger": 2}
-    assert [one.version for one in project.watches(MODEL)] == [1]
+    assert [one.version for one in project.records.watches(MODEL)] == [1]
 
 
 def test_asking_waits_for_a_person_and_takes_no_for_an_answer(begin):
@@ -184,7 +184,7 @@ def test_rollback_brings_the_old_version_and_its_watch_back(begin):
     project = begin()
     degrade(project)
     assert project.rollback(MODEL, why="customers complain").number == 1
-    assert [one.version for one in project.watches(MODEL)] == [1]
+    assert [one.version for one in project.records.watches(MODEL)] == [1]
     with pytest.raises(AliasMoved):
         project.rollback(MODEL, why="again, from an old screen", expected=2)
 
@@ -226,5 +226,5 @@ def test_the_same_seed_tunes_the_same_trials(begin):
     for _ in range(2):
         project = begin()
         degrade(project)
-        found.append([project.trials(project.registry.get(f"{MODEL}:{number}")) for number in (1, 2)])
+        found.append([project.records.trials(project.registry.get(f"{MODEL}:{number}")) for number in (1, 2)])
     assert found[0] == found[1]

@@ -25,7 +25,7 @@ def main() -> int:
             crash.arm(given.crash[0], int(given.crash[1]))
         crash.record(given.record)
         project.monitor.ingest(*bad_events())
-        while project.open_runs(MODEL):
+        while project.records.open_runs(MODEL):
             project.work()
             project.clock.sleep(0.02)
     return 0

@@ -10,7 +10,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from visutility.cli import audit, demo, events, models, project, runs, studies
+from visutility.cli import audit, demo, events, interrupt, models, project, runs, studies
 from visutility.core.errors import VisuTilityError
 
 app = typer.Typer(
@@ -35,7 +35,8 @@ STOPPED = 130
 def run(argv: list[str]) -> int:
     """Run one command. Returns 0, or what `docs/errors.md` says of the error."""
     try:
-        return int(app(argv, standalone_mode=False) or 0)
+        with interrupt.heard():
+            return int(app(argv, standalone_mode=False) or 0)
     except VisuTilityError as error:
         _tell(error, as_json="--json" in argv and argv[0] != "demo")
         return error.exit_code

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from visutility.cli import interrupt
 from visutility.cli.common import Home
 from visutility.cli.show import Show, note
 
@@ -101,6 +102,7 @@ class _Voice:
 
     def trial(self, done: int, of: int, best: float) -> None:
         """Show how a study gets on; in a pipe, its end alone."""
+        interrupt.check()
         if self._show.terminal:
             self._bar("tuning", done, of, f"best accuracy {best:.3f}")
         elif done == of:
@@ -108,6 +110,7 @@ class _Voice:
 
     def served(self, done: int, of: int, accuracy: float) -> None:
         """Show how the stream gets on; in a pipe, every 60 images."""
+        interrupt.check()
         if self._show.terminal:
             self._bar("serving", done, of, f"accuracy of the last 30: {accuracy:.2f}")
         elif done % 60 == 0:

@@ -1,11 +1,11 @@
 """`visutility runs`: durable runs, and the worker that drives them."""
 
 import signal
-import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visutility.cli import interrupt
 from visutility.cli.common import Home, Json, Limit, Why, opened
 from visutility.cli.show import Show, note, when
 
@@ -129,14 +129,13 @@ def work(
     as_json: Json = False,
 ) -> None:
     """Drive due runs in this process until stopped. Any number of these may work on one project."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: interrupt.asked.set())
     with opened(home) as project:
         if metrics_port is not None:
             _serve_metrics(metrics_port, project.metrics.registry)
         if not once:
             note("driving runs; Ctrl-C stops, and what was begun goes on at the next start")
-            project.worker().serve(stop)
+            project.worker().serve(interrupt.asked)
             return
         driven = project.work()
     Show(as_json).done(f"drove {driven} runs", {"driven": driven})

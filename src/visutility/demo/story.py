@@ -20,7 +20,7 @@ from visutility.data import DataBatch, ParquetSource
 from visutility.demo.recipe import LABELS
 from visutility.demo.result import Told
 from visutility.demo.world import World
-from visutility.loop import Alarm, Policy, Project, Watch, find_recipe
+from visutility.loop import Alarm, GateRules, Policy, Project, Watch, find_recipe
 from visutility.tune import Trial
 
 MODEL = "digits"
@@ -31,7 +31,11 @@ CALM = 95  # positions served between the promotion and the control
 CONTROL = 80  # positions of the control, at least
 MARKER = "demo.txt"
 
-POLICY = Policy(watches=(Watch(metric="error", detector="e-detector", settings={"arl": 1e6}),), trials=12)
+POLICY = Policy(
+    watches=(Watch(metric="error", detector="e-detector", settings={"arl": 1e6}),),
+    trials=12,
+    gate=GateRules(worse_by=0.1),
+)
 
 
 class Teller(Protocol):
@@ -114,11 +118,11 @@ class Demo:
         self._must_be_done(project, run)
         project.promote(MODEL, 1, expected=None, why="the first version of the demo")
         version, model = project.load(f"{MODEL}@champion")
-        self.told.first_trials = project.trials(version)
+        self.told.first_trials = project.records.trials(version)
         reference = self.world.reference_rows()
         errors = find_recipe(self._recipe).evaluate(model, reference).losses
         project.watch(MODEL, self._policy, recipe=self._recipe, reference=errors)
-        self.told.reference = project.watches(MODEL)[0].learnt
+        self.told.reference = project.records.watches(MODEL)[0].learnt
         settings = ", ".join(f"{name} {value:.4g}" for name, value in version.params.items())
         tell.say(
             f"{MODEL}:1 registered and promoted ({settings}). On {len(reference)} reference scans it is right "
@@ -126,7 +130,7 @@ class Demo:
         )
 
     def _must_be_done(self, project: Project, run: str) -> None:
-        found = project.run(run)
+        found = project.records.run(run)
         if found.status != "done":
             raise RecipeFailed(f"run {run} is {found.status}: {found.failure}", hint="`visutility doctor` may say more")
 
@@ -179,13 +183,13 @@ class Demo:
     def _tend_runs(self, project: Project, position: int) -> None:
         """Label images if a run waits for labels; drive what is due; notice a promotion."""
         before = project.champion(MODEL)
-        for run in project.open_runs(MODEL):
+        for run in project.records.open_runs(MODEL):
             if run.waiting_for and "labels" in run.waiting_for:
                 labelled = self.world.label(position, LABELLED, project.clock.now())
                 if labelled is not None:
                     ParquetSource(self._settings.home / LABELS).append(labelled)
         project.work()
-        for run in project.open_runs(MODEL):
+        for run in project.records.open_runs(MODEL):
             if run.waiting_for and run.waiting_for != self._waiting:
                 self._waiting = run.waiting_for
                 self._teller.say(f"The retrain run waits for {run.waiting_for}.")
@@ -201,21 +205,21 @@ class Demo:
     def _look_back(self, project: Project) -> None:
         """Read from the registry what the retraining did, and measure what the re-tuning added to it."""
         told = self.told
-        reports = project.gate_reports(MODEL)
+        reports = project.records.gate_reports(MODEL)
         if not reports:
             return
         report = reports[0]
         told.gate = report.evidence
         if report.answer != "pass":
             told.refused = report.reason
-            self._teller.say(f"The gate refused the challenger: {report.reason}.")
+            self._teller.say(f"The gate said {report.answer}, so nothing was promoted: {report.reason}.")
         challenger = project.registry.get(f"{MODEL}:{report.challenger}")
         champion = project.registry.get(f"{MODEL}:{report.champion}")
-        told.retune_trials = project.trials(challenger)
+        told.retune_trials = project.records.trials(challenger)
         recipe = find_recipe(self._recipe)
-        rows = DataBatch.concat([project.rows(challenger, "train"), project.rows(challenger, "tune")])
+        rows = DataBatch.concat([project.records.rows(challenger, "train"), project.records.rows(challenger, "tune")])
         same = recipe.fit(dict(champion.params), rows, lambda _step, _value: True)
-        told.old_settings = recipe.evaluate(same, project.rows(challenger, "gate")).metrics["accuracy"]
+        told.old_settings = recipe.evaluate(same, project.records.rows(challenger, "gate")).metrics["accuracy"]
 
     def _keep_images(self, position: int, batch: DataBatch) -> None:
         images = np.asarray(batch.images(), dtype=np.float32)

@@ -46,7 +46,8 @@ def _gave(told: Told) -> str:
     if before is None or after is None:
         return ""
     if told.promotion is None:
-        return f"Retraining gave {after - before:+.3f} accuracy on fresh rows, and the gate refused it: {told.refused}."
+        gave = f"Retraining gave {after - before:+.3f} accuracy on fresh rows"
+        return f"{gave}, and the gate did not pass it: {told.refused}."
     old_before, old_after = told.gated("champion", "old"), told.gated("challenger", "old")
     kept = "" if old_before is None or old_after is None else f", and {old_after - old_before:+.3f} on the old world"
     return f"Retraining gave {after - before:+.3f} accuracy on the same fresh rows{kept}."

@@ -9,28 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core.clock import Clock, SystemClock
-from visutility.core.errors import AliasNotFound, Invalid, ModelNotFound, NotFound, VersionNotFound
+from visutility.core.errors import AliasNotFound, Invalid, ModelNotFound, VersionNotFound
 from visutility.core.settings import Settings
 from visutility.data import DataBatch
 from visutility.execute import Call, Executor, Limits, LocalExecutor, run_call
-from visutility.flow import Run, Worker, runs
+from visutility.flow import Worker, runs
 from visutility.loop.metrics import Metrics
 from visutility.loop.policy import Decision, Policy
 from visutility.loop.recipe import find_recipe
-from visutility.loop.reports import GateReport, gate_reports
+from visutility.loop.records import Records
 from visutility.loop.retrain import TRAIN, WORKFLOWS
 from visutility.loop.retrain_steps import Services
 from visutility.loop.snapshot import snapshot_of
-from visutility.loop.trigger import OPEN, AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
+from visutility.loop.trigger import AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
 from visutility.loop.tuning import TrialListener
 from visutility.loop.watch import Monitor
-from visutility.loop.watches import Watched, active_watches, has_watch, resume_watches, start_watches
+from visutility.loop.watches import has_watch, resume_watches, start_watches
 from visutility.loop.work import run_evaluation
-from visutility.registry import Registry, Version, aliases, models, studies
+from visutility.registry import Registry, Version, aliases, models
 from visutility.store.blobs import Blobs
 from visutility.store.engine import Store, Tx
 from visutility.store.migrate import upgrade
-from visutility.tune import Params
 
 
 @final
@@ -47,6 +46,7 @@ class Project:
         self.store = Store(settings.database, self.clock)
         self.blobs = Blobs(settings.blobs)
         self.registry = Registry(self.store, self.blobs)
+        self.records = Records(self.store, self.blobs)
         self.metrics = Metrics()
         self.monitor = Monitor(self.store, self.metrics)
         self.monitor.subscribe(AutoRetrainer(self.metrics))
@@ -221,37 +221,6 @@ class Project:
         except (AliasNotFound, VersionNotFound):
             return None
 
-    def rows(self, version: Version, part: str) -> DataBatch:
-        """Return the rows of a version's snapshot: "train", "tune", "gate" or "old". Raises `NotFound` without."""
-        with self.store.read() as connection:
-            snapshot = snapshot_of(connection, version.id)
-        parts = {} if snapshot is None else snapshot.parts
-        if part not in parts:
-            raise NotFound(
-                f"{version.model}:{version.number} has no {part!r} rows",
-                hint=f"it has {sorted(parts) or 'no snapshot'}",
-            )
-        return DataBatch.from_ipc(self.blobs.path(parts[part].sha256))
-
-    def trials(self, version: Version) -> list[tuple[Params, float]]:
-        """Return the completed trials of the study a version came from: (params, value), in order of telling."""
-        if version.study_id is None:
-            return []
-        with self.store.read() as connection:
-            study = studies.load(connection, version.study_id)
-        ended = (study.trials[number] for number in study.told)
-        return [(trial.params, trial.value) for trial in ended if trial.value is not None]
-
-    def watches(self, model: str) -> list[Watched]:
-        """Return what watches the model now, and what it learnt from its reference window."""
-        with self.store.read() as connection:
-            return active_watches(connection, models.find(connection, model).id)
-
-    def gate_reports(self, model: str) -> list[GateReport]:
-        """Return the newest gate reports of a model, newest first."""
-        with self.store.read() as connection:
-            return gate_reports(connection, model)
-
     # -- runs --------------------------------------------------------------------------------------------------------
 
     def worker(self) -> Worker:
@@ -266,20 +235,9 @@ class Project:
         return self.worker().run_until_idle()
 
     def _driven(self, run_id: str) -> None:
-        run = self.run(run_id)
+        run = self.records.run(run_id)
         if run.ended:
             self.metrics.runs.labels(run.workflow, run.status).inc()
-
-    def run(self, run_id: str) -> Run:
-        """Return a run. Raises `RunNotFound`."""
-        with self.store.read() as connection:
-            return runs.get(connection, run_id)
-
-    def open_runs(self, model: str) -> list[Run]:
-        """Return the runs of a model that are not over: queued, running or waiting."""
-        with self.store.read() as connection:
-            model_id = models.find(connection, model).id
-            return runs.list_runs(connection, model_id=model_id, status=OPEN)
 
     @property
     def executor(self) -> Executor:

@@ -26,6 +26,8 @@ from visutility.store.engine import Store, Tx
 from visutility.store.schema import gate_report, metric_chunk
 from visutility.tune import Space
 
+MODEL_PART = 37  # characters of the model's name in a study's, which has 64 in all and ends with the run's id
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -128,7 +130,7 @@ def open_study(
     adopted = None if start is None else space.adopt(start)
     opened = studies.create(
         tx,
-        name=f"{model}.{call.run_id}",
+        name=f"{model[:MODEL_PART]}.{call.run_id}",
         model_id=model_id,
         run_id=call.run_id,
         space=space,
