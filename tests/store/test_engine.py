@@ -23,6 +23,7 @@ from visutility.core.errors import (
 )
 from visutility.store import audit, health
 from visutility.store.engine import Store, sqlite_path
+from visutility.store.migrate import upgrade
 from visutility.store.schema import model, model_alias
 
 Child = Callable[..., Any]
@@ -248,12 +249,21 @@ def test_the_doctor_finds_loose_references_and_missing_guards(full: Path, sql: C
     store.close()
 
 
-def test_only_a_sqlite_file_is_taken(tmp_path: Path) -> None:
-    for url in ("postgresql://host/base", "sqlite://", "sqlite:///:memory:"):
-        with pytest.raises(SetupNeeded):
-            Store(url, SimulatedClock())
-    assert sqlite_path("postgresql://host/base") is None
-    assert sqlite_path("sqlite:////a/b.db") == Path("/a/b.db")
+@pytest.mark.parametrize("url", ["postgresql://ada:secret@host/base", "sqlite://", "sqlite:///:memory:", "a file.db"])
+def test_only_a_sqlite_file_is_taken(url: str) -> None:
+    with pytest.raises(SetupNeeded, match="use sqlite:/// and the path of a file") as caught:
+        Store(url, SimulatedClock())
+    assert "secret" not in str(caught.value)
+    assert sqlite_path(url) is None
+
+
+@pytest.mark.parametrize("name", ["a b.db", "50%.db", "a%41.db", "a?b=c.db", "a#b.db", "größe.db"])
+def test_a_path_is_taken_as_it_is(tmp_path: Path, name: str) -> None:
+    store = Store(f"sqlite:///{tmp_path / name}", SimulatedClock())
+    upgrade(store)
+    store.close()
+    assert sqlite_path(store.url) == tmp_path / name
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 # -- read-only folders and full disks ----------------------------------------------------------------------------------

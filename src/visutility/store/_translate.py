@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -87,7 +86,7 @@ def _refused_row(code: str, said: str) -> VisuTilityError:
 
 
 def _unreachable(said: str, url: str) -> VisuTilityError:
-    folder = Path(make_url(url).database or "").parent
+    folder = Path(url.removeprefix("sqlite:///")).parent
     if not folder.is_dir():
         return NoProject(f"there is no folder {folder}", hint="run `visutility init` first")
     return ReadOnly(f"cannot write {url} ({said})", hint="check the owner and mode of the file and its folder")

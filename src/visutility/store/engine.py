@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, final
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, CursorResult, Engine, Executable, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError
 
 from visutility.core import crash
 from visutility.core.clock import Clock
@@ -22,6 +23,7 @@ from visutility.core.ids import new_id
 from visutility.store._translate import BUSY_TIMEOUT_MS, translated
 from visutility.store.schema import REVISION
 
+_SQLITE = "sqlite:///"
 _HEADER = 100  # bytes of a SQLite file's header
 _WRITE: Mapping[str, Any] = {"visutility_write": True}
 _MIGRATE: Mapping[str, Any] = {"visutility_write": True, "visutility_migrate": True}
@@ -142,12 +144,10 @@ class Store:
 
 def make_engine(url: str) -> Engine:
     """Return an engine for the URL, with our transaction rules. Migrations use it too."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        raise SetupNeeded(f"database {parsed.render_as_string()} is not SQLite", hint="use a sqlite:/// URL")
-    if sqlite_path(url) is None:
-        raise SetupNeeded(f"database {url} is in memory", hint="name a file: threads and processes share it")
-    engine = create_engine(parsed, pool_size=8, max_overflow=56)
+    path = sqlite_path(url)
+    if path is None:
+        raise SetupNeeded(f"database {_shown(url)} is no SQLite file", hint="use sqlite:/// and the path of a file")
+    engine = create_engine(URL.create("sqlite", database=str(path)), pool_size=8, max_overflow=56)
 
     @event.listens_for(engine, "connect")
     def _connected(raw: sqlite3.Connection, _record: object) -> None:
@@ -178,11 +178,20 @@ def make_engine(url: str) -> Engine:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """Return the file of a SQLite URL, or None when it is in memory or another database."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        return None
-    return Path(parsed.database)
+    """Return the file of a SQLite URL, or None when it is in memory or another database.
+
+    What follows `sqlite:///` is the path as it is: nothing in it is quoted or a query.
+    """
+    database = url.removeprefix(_SQLITE)
+    return None if not url.startswith(_SQLITE) or database in ("", ":memory:") else Path(database)
+
+
+def _shown(url: str) -> str:
+    """Return a URL without its password."""
+    try:
+        return make_url(url).render_as_string()
+    except ArgumentError:
+        return repr(url)
 
 
 def check_file(path: Path) -> None:
