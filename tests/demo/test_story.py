@@ -12,6 +12,7 @@ import visutility.demo
 from visutility.core.errors import AlreadyExists, InvalidSetting
 from visutility.core.settings import Settings
 from visutility.demo import Demo, World, in_words, write_report
+from visutility.demo.story import fresh_home
 from visutility.loop import Project
 from visutility.registry import broken
 from visutility.store import audit
@@ -153,6 +154,20 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
     with pytest.raises(AlreadyExists, match="not a demo's"):
         Demo(0, settings(tmp_path), Silent()).run()
     assert (home / "thesis.txt").read_text() == "three years of work"
+
+
+def test_a_demos_folder_with_models_of_ones_own_is_left_alone(tmp_path):
+    fresh_home(settings(tmp_path))
+    with Project.create(settings=settings(tmp_path)) as project:
+        project.registry.create_model("digits", "classification", by="demo")
+    fresh_home(settings(tmp_path))
+    with Project.create(settings=settings(tmp_path)) as project:
+        assert project.registry.models() == []
+        project.registry.create_model("mine", "classification", by="me")
+    with pytest.raises(AlreadyExists, match="mine"):
+        fresh_home(settings(tmp_path))
+    with Project.open(settings=settings(tmp_path)) as project:
+        assert [model.name for model in project.registry.models()] == ["mine"]
 
 
 def test_the_demo_calls_public_functions_alone():

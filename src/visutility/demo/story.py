@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from visutility.core.clock import SimulatedClock, SystemClock
-from visutility.core.errors import AlreadyExists, RecipeFailed
+from visutility.core.errors import AlreadyExists, NoProject, RecipeFailed
 from visutility.core.settings import Settings
 from visutility.core.wire import MetricsEvent
 from visutility.data import DataBatch, ParquetSource
@@ -82,9 +82,6 @@ class Demo:
         start = clock.elapsed()
         fresh_home(self._settings)
         with Project.create(settings=self._settings, clock=SimulatedClock()) as project:
-            (self._settings.home / MARKER).write_text(
-                "This project was made by `visutility demo`, and is its to replace.\n"
-            )
             project.on_trial = self._on_trial
             project.monitor.subscribe(self)
             self._first_version(project)
@@ -235,11 +232,27 @@ class Demo:
 
 
 def fresh_home(settings: Settings) -> None:
-    """Make room for the demo's project; only a project that a demo made is ever replaced."""
+    """Make an empty folder with the demo's mark. Only what a demo made, and nobody added a model to, is replaced."""
     home = settings.home
     if (home / MARKER).exists():
+        others = sorted(_models(settings) - {MODEL})
+        if others:
+            raise AlreadyExists(
+                f"{home} was a demo's, and now has your models {others}",
+                hint="choose another folder with --home FOLDER",
+            )
         shutil.rmtree(home)
     elif home.exists() and any(home.iterdir()):
         raise AlreadyExists(
             f"{home} holds something that is not a demo's", hint="choose an empty folder: visutility demo --home FOLDER"
         )
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / MARKER).write_text("This project was made by `visutility demo`, and is its to replace.\n")
+
+
+def _models(settings: Settings) -> set[str]:
+    try:
+        with Project.open(settings=settings) as project:
+            return {model.name for model in project.registry.models()}
+    except NoProject:  # a demo that was stopped before it had a database
+        return set()
