@@ -1,0 +1,223 @@
+"""Gaussian-process regression: Matérn 5/2, one length scale a parameter, hyper-parameters by MAP.
+
+Equation numbers "RW" are those of Rasmussen and Williams, Gaussian Processes for Machine Learning (2006). The prior of
+the length scales is that of Hvarfner, Hellsten and Nardi, "Vanilla Bayesian Optimization Performs Great in High
+Dimensions" (2024), with the figures of their code. Shapes: n observed rows, m rows to predict, c feature columns, p
+parameters. Targets are expected near zero mean and unit spread (see `warp`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas, lapack
+from scipy.optimize import minimize
+
+from visutility.core.errors import InvalidSetting
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+LENGTH_BOUNDS: Final = (2.5e-2, 1e3)
+NOISE_BOUNDS: Final = (1e-6, 1.0)
+SCALE_BOUNDS: Final = (5e-2, 2e1)
+CONSTANT: Final = 1.0  # prior variance of the constant mean, which is integrated out (RW section 2.7)
+ROOT5: Final = 5.0**0.5
+START = 0.03
+POLICY = "best"
+STEPS: Final = 20
+LEAST: Final = 1e-12  # the least posterior variance
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is believed of the hyper-parameters beforehand; each has a log-normal density given as (μ, σ).
+
+    Length and noise are those of Hvarfner et al. (2024), who add ½ log p to the length's μ; they fix s at 1.
+    """
+
+    length: tuple[float, float] = (2.0**0.5, 3.0**0.5)
+    scale: tuple[float, float] = (1.0, 1.0)
+    noise: tuple[float, float] = (-4.0, 1.0)
+
+    def shape(self, parameters: int) -> tuple[Array, Array]:
+        """Return mode and width (p + 2,) of the prior as a function of `Hyper.vector()`.
+
+        The density of a LogNormal(μ, σ) at e^v is, as a function of v, a parabola in the log with its top at μ - σ².
+        """
+        mean, width = self.length
+        pairs = [(mean + 0.5 * np.log(parameters), width)] * parameters + [self.scale, self.noise]
+        return np.array([mu - sd * sd for mu, sd in pairs]), np.array([sd for _, sd in pairs])
+
+    def mode(self, parameters: int) -> "Hyper":
+        """Return the most probable hyper-parameters before any observation: the fixed start of every fit."""
+        if parameters < 1:
+            raise InvalidSetting(f"a surrogate over {parameters} parameters", hint="give it at least one")
+        return Hyper.of(self.shape(parameters)[0])
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Hyper:
+    """Hyper-parameters of the kernel s·Matérn52(‖(x - x′)/ℓ‖) + σ²·[same row]."""
+
+    lengths: Array  # (p,) length scales ℓ, in feature units
+    scale: float  # s, the signal variance
+    noise: float  # σ², the variance of one evaluation about its mean
+
+    def vector(self) -> Array:
+        """Return the logarithms as one vector (p + 2,): log ℓ, log s, log σ²."""
+        return np.asarray(np.log(np.concatenate([self.lengths, [self.scale, self.noise]])))
+
+    @classmethod
+    def of(cls, vector: Array) -> "Hyper":
+        """Return the hyper-parameters whose `vector()` this is."""
+        plain = np.exp(vector)
+        return cls(plain[:-2], float(plain[-2]), float(plain[-1]))
+
+
+def matern52(sq: Array) -> Array:
+    """Return the Matérn 5/2 correlation for squared scaled distances of any shape. RW (4.17)."""
+    a = ROOT5 * np.sqrt(sq)
+    return np.asarray((1.0 + a + a * a / 3.0) * np.exp(-a))
+
+
+def squared_distances(a: Array, b: Array) -> Array:
+    """Return ‖aᵢ - bⱼ‖² (n, m) for rows a (n, c) and b (m, c), by one matrix product; never negative."""
+    sq = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2.0 * (a @ b.T)
+    return np.asarray(np.maximum(sq, 0.0, out=sq))
+
+
+def negative_log_posterior(
+    vector: Array, x: Array, y: Array, groups: Indices, prior: Prior, between: Array | None = None
+) -> tuple[float, Array]:
+    """Return -log p(y | X, θ) - log p(θ), up to a constant, and its gradient, for θ = exp(vector). RW (5.8), (5.9).
+
+    x (n, c) features, y (n,) targets, groups (c,) the parameter that each column belongs to, between (n, n) a factor on
+    the covariance of each two rows (1 where left out). Costs n³ + n²c. Infinite, with a zero gradient, where the
+    covariance is not positive definite.
+    """
+    hyper = Hyper.of(vector)
+    n = len(y)
+    z = x / hyper.lengths[groups]
+    a = ROOT5 * np.sqrt(squared_distances(z, z))
+    decay = hyper.scale * np.exp(-a)
+    signal = decay * (1.0 + a + a * a / 3.0)
+    covariance = signal + CONSTANT
+    if between is not None:
+        signal, decay, covariance = signal * between, decay * between, covariance * between
+    covariance.flat[:: n + 1] = hyper.scale + CONSTANT + hyper.noise
+    lower, bad = lapack.dpotrf(covariance.T, lower=1, clean=1, overwrite_a=1)
+    if bad:
+        return np.inf, np.zeros_like(vector)
+    alpha = lapack.dpotrs(lower, y, lower=1)[0]
+    mode, width = prior.shape(len(hyper.lengths))
+    off = (vector - mode) / width
+    value = 0.5 * float(y @ alpha) + float(np.log(lower.diagonal()).sum()) + 0.5 * float(off @ off)
+    inverse = lapack.dpotri(lower, lower=1)[0]
+    inverse = inverse + inverse.T
+    inverse.flat[:: n + 1] *= 0.5
+    weight = inverse - np.outer(alpha, alpha)  # K⁻¹ - ααᵀ: the gradient is half its product with ∂K/∂θ
+    pull = weight * decay * (1.0 + a) * (5.0 / 3.0)  # ∂K/∂log ℓ = this times (zᵢ - zⱼ)², column by column
+    columns = pull.sum(1) @ (z * z) - (z * (pull @ z)).sum(0)
+    gradient = off / width
+    gradient[:-2] += np.bincount(groups, weights=columns, minlength=len(hyper.lengths))
+    gradient[-2] += 0.5 * float((weight * signal).sum())
+    gradient[-1] += 0.5 * hyper.noise * float(np.trace(weight))
+    return value, gradient
+
+
+def fit(
+    x: Array, y: Array, groups: Indices, prior: Prior, starts: tuple[Hyper, ...], between: Array | None = None
+) -> Hyper:
+    """Return the MAP hyper-parameters: at most 20 steps of L-BFGS-B from the best of `starts`.
+
+    Arguments as in `negative_log_posterior`. Depends on them alone, so that it answers the same in every process.
+    """
+    data = (x, y, groups, prior, between)
+    first, *others = (start.vector() for start in starts)
+    if others:
+        first = min((first, *others), key=lambda vector: negative_log_posterior(vector, *data)[0])
+    bounds = np.log([LENGTH_BOUNDS] * (len(first) - 2) + [SCALE_BOUNDS, NOISE_BOUNDS])
+    found: Any = minimize(
+        negative_log_posterior,
+        np.clip(first, bounds[:, 0], bounds[:, 1]),
+        args=data,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": STEPS, "ftol": 1e-5, "gtol": 1e-2},
+    )
+    return Hyper.of(found.x if np.isfinite(found.fun) else first)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Posterior:
+    """A Gaussian process given its observations. Make one with `condition`."""
+
+    hyper: Hyper
+    groups: Indices  # (c,)
+    z: Array  # (n, c) observed features over their length scales
+    lower: Array  # (n, n) Cholesky factor of the covariance, Fortran order
+    alpha: Array  # (n,) covariance⁻¹ y
+    onto: Array | None  # (n,) factor on each row's covariance with what is predicted
+
+    def mean(self, x: Array) -> Array:
+        """Return the mean (m,) of the function at features x (m, c). RW (2.25)."""
+        return np.asarray(self._cross(x / self.hyper.lengths[self.groups])[0] @ self.alpha)
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Return mean (m,) and standard deviation (m,) of the function, noise not included. RW (2.25), (2.26)."""
+        cross, _ = self._cross(x / self.hyper.lengths[self.groups])
+        return np.asarray(cross @ self.alpha), self._spread(self._half(cross))
+
+    def gradients(self, x: Array) -> tuple[Array, Array, Array, Array]:
+        """Return mean (m,), standard deviation (m,) and their gradients (m, c), (m, c) with respect to x."""
+        lengths = self.hyper.lengths[self.groups]
+        z = x / lengths
+        cross, slope = self._cross(z)
+        half = self._half(cross)
+        sd = self._spread(half)
+        back = blas.dtrsm(1.0, self.lower, half, lower=1, trans_a=1).T  # (m, n): covariance⁻¹ k
+        by_mean, by_sd = slope * self.alpha, -slope * back / sd[:, None]
+        mean_slope = (by_mean.sum(1)[:, None] * z - by_mean @ self.z) / lengths
+        sd_slope = (by_sd.sum(1)[:, None] * z - by_sd @ self.z) / lengths
+        return np.asarray(cross @ self.alpha), sd, mean_slope, sd_slope
+
+    def _cross(self, z: Array) -> tuple[Array, Array]:
+        """Covariances (m, n) of scaled rows with the observed ones, and w with ∂covariance/∂z = w (z - zᵢ)."""
+        a = ROOT5 * np.sqrt(squared_distances(z, self.z))
+        decay = self.hyper.scale * np.exp(-a)
+        cross, slope = decay * (1.0 + a + a * a / 3.0) + CONSTANT, decay * (1.0 + a) * (-5.0 / 3.0)
+        return (cross, slope) if self.onto is None else (cross * self.onto, slope * self.onto)
+
+    def _half(self, cross: Array) -> Array:
+        return np.asarray(blas.dtrsm(1.0, self.lower, cross.T, lower=1))
+
+    def _spread(self, half: Array) -> Array:
+        left = self.hyper.scale + CONSTANT - np.einsum("ij,ij->j", half, half)
+        return np.asarray(np.sqrt(np.maximum(left, LEAST)))
+
+
+def condition(
+    hyper: Hyper, x: Array, y: Array, groups: Indices, between: Array | None = None, onto: Array | None = None
+) -> Posterior:
+    """Return the process given targets y (n,) at features x (n, c). RW algorithm 2.1.
+
+    `between` (n, n) and `onto` (n,) weaken the covariance of the rows with each other and with what is predicted (1
+    where left out). Where rows coincide and the noise is tiny, the least jitter that makes the factor exist is added.
+    """
+    n = len(y)
+    z = x / hyper.lengths[groups]
+    covariance = hyper.scale * matern52(squared_distances(z, z)) + CONSTANT
+    if between is not None:
+        covariance *= between
+    for jitter in (0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0):
+        covariance.flat[:: n + 1] = hyper.scale + CONSTANT + hyper.noise + jitter
+        lower, bad = lapack.dpotrf(covariance.T, lower=1, clean=1)
+        if not bad:
+            break
+    return Posterior(hyper, groups, z, lower, lapack.dpotrs(lower, y, lower=1)[0], onto)
