@@ -1,14 +1,16 @@
 """The strategies that come with the package, by name. One file each, with its paper."""
 
+from visutility.tune.strategies.bayesian import Bayesian
 from visutility.tune.strategies.grid import Grid
 from visutility.tune.strategies.random import Random
 from visutility.tune.strategies.sobol import Sobol
 from visutility.tune.strategy import AbstractStrategy
 
 STRATEGIES: dict[str, type[AbstractStrategy]] = {
+    "bayesian": Bayesian,
     "grid": Grid,
     "random": Random,
     "sobol": Sobol,
 }
 
-__all__ = ["STRATEGIES", "Grid", "Random", "Sobol"]
+__all__ = ["STRATEGIES", "Bayesian", "Grid", "Random", "Sobol"]
