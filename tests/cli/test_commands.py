@@ -16,6 +16,11 @@ from visutility.loop import Project
 COMMANDS = ["demo", "init", "doctor", "models", "versions", "promote", "rollback", "why", "studies", "runs", "events"]
 
 
+def hears_ctrl_c():
+    """Undo what a shell does to whatever it starts in the background: have it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A project with a model that was retrained once."""
@@ -178,7 +183,9 @@ def test_a_worker_stops_cleanly_on_ctrl_c_and_its_run_goes_on_later(tmp_path):
         project.monitor.ingest(*bad_events())
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "VISUTILITY_WORKERS": "1"}
     words = [sys.executable, "-m", "visutility", "runs", "work", "--home", str(home)]
-    worker = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    worker = subprocess.Popen(
+        words, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hears_ctrl_c
+    )
     assert "driving runs" in worker.stderr.readline()
     with Project.open(settings=settings(home)) as project:
         while not _tuning(project):

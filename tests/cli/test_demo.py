@@ -16,6 +16,11 @@ from visutility.store import audit
 pytestmark = pytest.mark.slow
 
 
+def hears_ctrl_c():
+    """Undo what a shell does to whatever it starts in the background: have it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_it_writes_what_it_measured_and_the_project_explains_itself(tmp_path, capsys):
     files = [tmp_path / "out.json", tmp_path / "report.html", tmp_path / "home"]
     words = ["demo", "--seed", "1", "--json", str(files[0]), "--html", str(files[1]), "--home", str(files[2])]
@@ -46,6 +51,7 @@ def test_ctrl_c_ends_it_and_leaves_a_whole_project(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hears_ctrl_c,
     )
     for line in demo.stdout:
         if "images served" in line:

@@ -162,6 +162,11 @@ with LocalExecutor(1) as executor:
     assert (done.returncode, done.stdout, done.stderr) == (0, "once\n42\n", "")
 
 
+def hears_ctrl_c():
+    """Undo what a shell does to whatever it starts in the background: have it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_reaches_the_caller_alone(tmp_path):
     body = f"""
 from visutility.execute import Call, Limits, LocalExecutor, run_call
@@ -176,7 +181,12 @@ except KeyboardInterrupt:
     print("stopped")
 """
     parent = subprocess.Popen(
-        script(tmp_path, body), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        script(tmp_path, body),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hears_ctrl_c,
     )
     workers = [int(wait_for(tmp_path / f"begun{n}")) for n in range(2)]
     os.killpg(parent.pid, signal.SIGINT)  # what a terminal does

@@ -139,7 +139,7 @@ def test_a_retraining_whose_recipe_breaks_leaves_the_champion_serving(tmp_path):
 
 
 def test_unknown_names_say_what_there_is(good):
-    with pytest.raises(ModelNotFound, match=r"'nobody'.*tiny"):
+    with pytest.raises(ModelNotFound, match=r"'nobody'.*`visutility models`"):
         good.registry.get("nobody@champion")
     with pytest.raises(VersionNotFound, match=r"no version 7.*1"):
         good.registry.get(f"{MODEL}:7")
@@ -188,17 +188,17 @@ def test_a_corrupt_image_is_named(good):
 def test_training_on_no_rows_registers_nothing(good):
     run = good.train("empty", "tiny:recipe", tiny.rows(1, 0, 2), policy=POLICY)
     good.work()
-    found = good.run(run)
+    found = good.records.run(run)
     assert found.status == "failed"
     assert EmptyWindow.__name__ in found.failure
     untouched(good)
 
 
 def test_a_reference_too_small_to_learn_from_sets_nothing(good):
-    before = good.watches(MODEL)
+    before = good.records.watches(MODEL)
     with pytest.raises(EmptyWindow, match="3 values"):
         good.watch(MODEL, POLICY, reference=[0.0, 0.0, 1.0])
-    assert good.watches(MODEL) == before
+    assert good.records.watches(MODEL) == before
     untouched(good)
 
 

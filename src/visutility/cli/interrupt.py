@@ -20,9 +20,13 @@ def check() -> None:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Within this block Ctrl-C sets `asked` and raises KeyboardInterrupt. Does nothing outside the main thread."""
+    """Within this block Ctrl-C sets `asked` and raises KeyboardInterrupt.
+
+    Does nothing outside the main thread, nor where Ctrl-C is ignored, as shells have it for what they start with `&`.
+    """
     asked.clear()
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.signal(signal.SIGINT, _interrupted)

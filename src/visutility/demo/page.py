@@ -71,7 +71,7 @@ def accuracy_chart(told: Told) -> Html:
         y_label="accuracy (share right)",
         marks=marks,
         bands=_bands(told),
-        lanes=[Lane("camera", _camera(told)), Lane("serves", _serves(told))],
+        lanes=_lanes(told),
         y_range=(0.0, 1.0),
         height=280,
     )
@@ -110,14 +110,13 @@ def _bands(told: Told) -> list[Band]:
     return [Band(1.0 - bound, 1.0, label, end=len(told.correct) if told.promotion is None else told.promotion)]
 
 
-def _camera(told: Told) -> list[Span]:
-    end, drift, control = len(told.correct), told.drift_start, told.control_start
-    spans = []
-    if drift is not None:
-        spans.append(Span(drift, "turns, stays turned", "watch", end if control is None else control))
-    if control is not None:
-        spans.append(Span(control, "with JPEG" if drift is None else "turned, with JPEG", "watch", end))
-    return spans
+def _lanes(told: Told) -> list[Lane]:
+    end, lanes = len(told.correct), [Lane("serves", _serves(told))]
+    if told.drift_start is not None:
+        lanes.append(Lane("camera", [Span(told.drift_start, "turns, and stays turned", "watch", end)]))
+    if told.control_start is not None:
+        lanes.append(Lane("control", [Span(told.control_start, "JPEG", "watch", end)]))
+    return lanes
 
 
 def _serves(told: Told) -> list[Span]:
