@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import visutility.demo
-from visutility.core.errors import AlreadyExists, InvalidSetting
+from visutility.core.errors import AlreadyExists, Conflict, InvalidSetting
 from visutility.core.settings import Settings
 from visutility.demo import Demo, World, in_words, write_report
-from visutility.demo.story import fresh_home
+from visutility.demo.home import ACTOR, MARKER, own_home
 from visutility.loop import Project
-from visutility.registry import broken
+from visutility.registry import NewVersion, broken
 from visutility.store import audit
 
 
@@ -147,27 +147,49 @@ def test_the_drift_start_is_drawn_from_the_seed_and_checked():
         World(0, drift_start=5000)
 
 
-def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path):
+@pytest.mark.parametrize("name", ["thesis.txt", "demo.txt", MARKER])
+def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path, name):
     home = tmp_path / "home"
     home.mkdir()
-    (home / "thesis.txt").write_text("three years of work")
+    (home / name).write_text("three years of work")
     with pytest.raises(AlreadyExists, match="not a demo's"):
         Demo(0, settings(tmp_path), Silent()).run()
-    assert (home / "thesis.txt").read_text() == "three years of work"
+    assert (home / name).read_text() == "three years of work"
 
 
-def test_a_demos_folder_with_models_of_ones_own_is_left_alone(tmp_path):
-    fresh_home(settings(tmp_path))
-    with Project.create(settings=settings(tmp_path)) as project:
-        project.registry.create_model("digits", "classification", by="demo")
-    fresh_home(settings(tmp_path))
-    with Project.create(settings=settings(tmp_path)) as project:
-        assert project.registry.models() == []
-        project.registry.create_model("mine", "classification", by="me")
-    with pytest.raises(AlreadyExists, match="mine"):
-        fresh_home(settings(tmp_path))
-    with Project.open(settings=settings(tmp_path)) as project:
-        assert [model.name for model in project.registry.models()] == ["mine"]
+def test_a_file_put_beside_a_demo_keeps_the_folder(tmp_path):
+    with own_home(settings(tmp_path)):
+        pass
+    (tmp_path / "home" / "notes.md").write_text("mine")
+    with pytest.raises(AlreadyExists, match=r"notes\.md"), own_home(settings(tmp_path)):
+        pass
+    assert (tmp_path / "home" / "notes.md").read_text() == "mine"
+
+
+def test_a_demos_project_is_replaced_until_somebody_worked_in_it(tmp_path):
+    own = replace(settings(tmp_path), actor=ACTOR)
+    for _ in range(2):
+        with own_home(own), Project.create(settings=own) as project:
+            assert project.registry.models() == []
+            project.registry.create_model("digits", "classification", by=ACTOR)
+    with Project.open(settings=own) as project:
+        new = NewVersion(
+            model="digits",
+            artifact_sha256=project.blobs.put(b"mine"),
+            artifact_format="npz",
+            artifact_bytes=4,
+            recipe="tiny:recipe",
+        )
+        project.registry.register(new, by="anna", why="by hand")
+    with pytest.raises(AlreadyExists, match="anna"), own_home(own):
+        pass
+    with Project.open(settings=own) as project:
+        assert project.registry.get("digits:1").created_by == "anna"
+
+
+def test_two_demos_do_not_share_a_folder(tmp_path):
+    with own_home(settings(tmp_path)), pytest.raises(Conflict, match="another demo"), own_home(settings(tmp_path)):
+        pass
 
 
 def test_the_demo_calls_public_functions_alone():

@@ -73,6 +73,15 @@ def test_failures_are_told_and_refused_measurements_are_reported_not_lost():
     assert study.best.value == 0.25
 
 
+def test_a_measurement_without_the_objective_fails_its_trial_and_the_next_goes_out():
+    study = Study(SPACE, strategy="random", seed=1, objective="accuracy")
+    with coordinator(study, trials=2) as tuner:
+        tuner.measured.put(Measured(tuner.configurations.get(timeout=5), {"f1": 0.5}))
+        tuner.measured.put(Measured(tuner.configurations.get(timeout=5), {"accuracy": 0.5}))
+    assert [trial.state for trial in study.trials] == ["failed", "complete"]
+    assert [type(error).__name__ for _, error in tuner.refused] == ["MissingMetric"]
+
+
 def test_observers_hear_of_every_trial_and_one_that_raises_stops_nobody():
     heard, metrics = [], Metrics()
 

@@ -58,6 +58,15 @@ def test_a_large_slice_is_gated_and_a_small_one_only_reported():
     assert [c.name for c in answer.reported] == ["slice few"]
 
 
+def test_slices_of_old_rows_are_gated_too():
+    old = paired(400, 0.02, 0.02, "old")
+    night = np.arange(400) < 150
+    old.challenger[night] = 1.0
+    answer = gate(GateRules(worse_by=0.5), paired(150, 0.5, 0.05), old, None, {"night": night})
+    assert answer.answer == "refuse"
+    assert "slice night of old data" in answer.reason
+
+
 def test_evidence_is_the_product_formula():
     x, bound = np.array([0.9, 0.2, 0.7]), 0.4
     bets = np.linspace(0.05, 0.95, 10) / bound
@@ -92,7 +101,9 @@ def test_losses_that_cannot_be_paired_are_refused():
         Paired(np.array([1.5]), np.array([0.0]))
 
 
-@pytest.mark.parametrize("wrong", [{"alpha": 0.0}, {"alpha": 0.7}, {"worse_by": 0.0}, {"slice_rows": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"alpha": 0.0}, {"alpha": 0.7}, {"worse_by": 0.0}, {"better_by": 1.0}, {"slice_rows": 0}]
+)
 def test_rules_that_nothing_can_satisfy_are_refused(wrong):
     with pytest.raises(InvalidSetting, match=next(iter(wrong))):
         GateRules(**wrong)

@@ -7,7 +7,7 @@ from scenario import EVENT_AT, MODEL, POLICY, bad_events, good_events, settings
 from sqlalchemy import func, select
 
 from visutility.core.clock import SimulatedClock
-from visutility.core.errors import InvalidData, InvalidObservation, ModelNotFound, VersionNotFound
+from visutility.core.errors import AliasMoved, InvalidData, InvalidObservation, ModelNotFound, VersionNotFound
 from visutility.core.wire import MetricsEvent
 from visutility.loop import Policy, Project
 from visutility.registry import NewVersion
@@ -174,6 +174,25 @@ def test_what_was_learnt_depends_on_the_reference(project):
     project.watch(MODEL, POLICY, reference=np.full(400, 0.0))
     assert project.records.watches(MODEL)[0].learnt["bound"] < learnt["bound"]
     assert len(project.records.watches(MODEL)) == 1
+
+
+def test_a_suggestion_starts_the_cooldown_too(project):
+    project.watch(MODEL, Policy(watches=POLICY.watches, mode="suggest"), reference=[0.0] * 100)
+    project.monitor.ingest(*bad_events(20))
+    with project.store.read() as connection:
+        decisions = connection.execute(select(retrain_trigger.c.decision)).scalars().all()
+    assert decisions.count("suggest") == 1
+    assert len(decisions) > 1
+
+
+def test_a_reference_for_a_champion_that_changed_meanwhile_is_refused(project, monkeypatch):
+    def slow_reference(version):
+        project.registry.promote(MODEL, 2, expected=1, by="anna", why="in between")
+        return [0.0] * 99
+
+    monkeypatch.setattr(project, "_reference", slow_reference)
+    with pytest.raises(AliasMoved, match="is version 2, not 1"):
+        project.watch(MODEL, POLICY)
 
 
 @pytest.mark.parametrize("mode", ["suggest", "promote"])

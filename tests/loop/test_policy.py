@@ -8,7 +8,7 @@ import pytest
 from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidSetting
 from visutility.core.rng import rng
-from visutility.loop.policy import Policy, Situation, Watch, decide, read_policy, settled
+from visutility.loop.policy import Policy, Situation, Watch, checked, decide, read_policy, settled
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 QUIET = Situation(NOW, None, None, 0)
@@ -58,6 +58,26 @@ def test_a_policy_that_cannot_work_is_refused_by_name(wrong):
     name = next(iter(wrong))
     with pytest.raises(InvalidSetting, match="watches nothing" if name == "watches" else name):
         Policy(**wrong)
+
+
+def test_two_metrics_cannot_share_a_reference():
+    with pytest.raises(InvalidSetting, match=r"error.*loss"):
+        Policy(watches=(Watch(metric="loss"), Watch(metric="error")))
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (Policy(gate_rows=9), "gate_rows is 9"),
+        (Policy(strategy="bayes"), "'bayes' is unknown"),
+        (Policy(watches=(Watch(detector="magic"),)), "magic"),
+        (Policy(watches=(Watch(settings={"arl": 0.5}),)), "arl"),
+        (Policy(trials=2.5), "trials"),
+    ],
+)
+def test_what_would_break_a_run_later_is_refused_now(policy, said):
+    with pytest.raises(Invalid, match=said):
+        checked(policy)
 
 
 def test_stored_settings_that_do_not_fit_say_which():

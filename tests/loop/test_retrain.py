@@ -6,12 +6,13 @@ from scenario import MODEL, POLICY, add_labels, bad_events, good_events, trained
 from sqlalchemy import select
 
 from visutility.core.clock import SimulatedClock
-from visutility.core.errors import AliasMoved, Conflict, Invalid
+from visutility.core.errors import AliasMoved, BlobNotFound, Conflict, Invalid
 from visutility.execute import LocalExecutor
 from visutility.flow import runs
+from visutility.loop import Watch
 from visutility.registry import broken
 from visutility.store import audit
-from visutility.store.schema import retrain_trigger, study, trial
+from visutility.store.schema import retrain_trigger, study, trial, watch
 
 pytestmark = pytest.mark.slow
 
@@ -176,8 +177,85 @@ def test_a_promotion_that_somebody_overtook_does_nothing(begin):
     project.work()
     outcome = only_run(project).outcome
     assert outcome["promoted"] is False
-    assert "not version 1" in outcome["reason"]
+    assert "was moved while this run was at work" in outcome["reason"]
     assert [move.kind for move in project.registry.history(MODEL)] == ["promote"] * 4
+
+
+def test_a_promotion_undone_meanwhile_is_not_done_again_by_an_old_yes(begin):
+    project = begin(policy=msgspec.structs.replace(POLICY, mode="ask"))
+    run = degrade(project)
+    project.promote(MODEL, 2, expected=1, why="I could not wait")
+    project.rollback(MODEL, why="it broke everything")
+    with project.store.write("test.answer") as tx:
+        runs.answer(tx, run.id, "promote", "yes", by="anna", why="late")
+    project.work()
+    assert only_run(project).outcome["promoted"] is False
+    assert project.champion(MODEL) == 1
+
+
+def test_another_policy_lets_no_gate_row_into_training(begin):
+    project = begin()
+    degrade(project)
+    wider = msgspec.structs.replace(POLICY, train_rows=20, gate_rows=60)
+    project.watch(MODEL, wider)
+    add_labels(project.settings.home, start=5000, count=300)
+    project.retrain(MODEL, why="another policy")
+    project.work()
+    assert only_run(project).status == "done"
+    gate, work = set(), set()
+    for number in (1, 2, 3):
+        version = project.registry.get(f"{MODEL}:{number}")
+        gate |= set(project.records.rows(version, "gate").ids)
+        work |= {row for part in ("train", "tune") for row in project.records.rows(version, part).ids}
+    assert not gate & work
+
+
+def test_a_retraining_by_hand_takes_rows_the_champion_has_not_seen(begin):
+    project = begin()
+    degrade(project)
+    project.retrain(MODEL, why="again")
+    project.work()
+    assert only_run(project).waiting_for == "40 training and 40 gate labels"
+    add_labels(project.settings.home, start=5000)
+    project.clock.sleep(1)
+    project.work()
+    before, after = (project.registry.get(f"{MODEL}:{number}") for number in (2, 3))
+    known = {row for part in ("train", "tune", "gate", "old") for row in project.records.rows(before, part).ids}
+    assert not known & set(project.records.rows(after, "gate").ids)
+
+
+def test_a_champion_with_missing_bytes_is_never_promoted_or_rolled_back_to(begin):
+    project = begin()
+    degrade(project)
+    first = project.blobs.path(project.registry.get(f"{MODEL}:1").artifact_sha256)
+    first.unlink()
+    with pytest.raises(BlobNotFound):
+        project.rollback(MODEL, why="customers complain")
+    with pytest.raises(BlobNotFound):
+        project.promote(MODEL, 1, expected=2, why="customers complain")
+    assert project.champion(MODEL) == 2
+
+
+def test_a_rollback_to_a_version_nobody_watched_watches_it(begin):
+    project = begin()
+    project.retrain(MODEL, why="to have a second version")
+    project.work()
+    project.promote(MODEL, 1, expected=project.champion(MODEL), why="back")
+    with project.store.write("test.forget") as tx:
+        tx.execute(watch.delete())
+    project.promote(MODEL, 2, expected=1, why="forward")
+    assert [one.version for one in project.records.watches(MODEL)] == [2]
+    project.rollback(MODEL, why="back again")
+    assert [one.version for one in project.records.watches(MODEL)] == [1]
+
+
+def test_watches_of_a_policy_that_was_replaced_do_not_come_back(begin):
+    project = begin()
+    degrade(project)
+    other = Watch(metric="error", detector="rolling", settings={"window": 20})
+    project.watch(MODEL, msgspec.structs.replace(POLICY, watches=(other,)))
+    project.rollback(MODEL, why="customers complain")
+    assert [(one.version, one.detector) for one in project.records.watches(MODEL)] == [(1, "rolling")]
 
 
 def test_rollback_brings_the_old_version_and_its_watch_back(begin):

@@ -52,7 +52,7 @@ def trained(
     return project
 
 
-def add_labels(home: Path, *, start: int = 1000, count: int = 120, shifted: bool = True) -> None:
+def add_labels(home: Path, *, start: int = 1000, count: int = 200, shifted: bool = True) -> None:
     """Put labelled rows of the new world where the recipe's source looks."""
     times = [EVENT_AT + timedelta(days=1, seconds=at) for at in range(count)]
     ParquetSource(home / "labels").append(tiny.rows(1, start, count, shifted=shifted, times=times))

@@ -38,8 +38,10 @@ class Told:
 
     @property
     def recovered(self) -> bool:
-        """Whether the loop did what the story promises: noticed the drift, and brought the model back."""
-        return self.promotion is not None and self.drift_start is not None
+        """Whether the loop did what the story promises: one alarm in time, the model back, nothing in the control."""
+        if self.promotion is None or self.drift_start is None or self.alarm is None:
+            return False
+        return self.alarm >= self.drift_start and self.control_promotions == 0
 
     def accuracy(self, start: int | None, end: int | None) -> float | None:
         """Return the share of correct predictions at positions start to end; None without any."""

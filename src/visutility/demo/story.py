@@ -6,17 +6,18 @@ Time is simulated (a minute between looks at the camera), so the same seed tells
 time it took.
 """
 
-import shutil
+from dataclasses import replace
 from typing import Protocol, final
 
 import msgspec
 import numpy as np
 
 from visutility.core.clock import SimulatedClock, SystemClock
-from visutility.core.errors import AlreadyExists, NoProject, RecipeFailed
+from visutility.core.errors import RecipeFailed
 from visutility.core.settings import Settings
 from visutility.core.wire import MetricsEvent
 from visutility.data import DataBatch, ParquetSource
+from visutility.demo.home import ACTOR, own_home
 from visutility.demo.recipe import LABELS
 from visutility.demo.result import Told
 from visutility.demo.world import World
@@ -29,7 +30,6 @@ TICK = 10  # images served, and checked by a person, at a time
 LABELLED = 90  # images labelled a tick once a run asks for them
 CALM = 95  # positions served between the promotion and the control
 CONTROL = 80  # positions of the control, at least
-MARKER = "demo.txt"
 
 POLICY = Policy(
     watches=(Watch(metric="error", detector="e-detector", settings={"arl": 1e6}),),
@@ -70,7 +70,7 @@ class Demo:
     ) -> None:
         self.world = World(seed, drift=drift, drift_start=drift_start)
         self.told = Told(seed, self.world.drift_start)
-        self._settings = settings
+        self._settings = replace(settings, actor=ACTOR)
         self._teller = teller
         self._recipe = recipe
         self._policy = msgspec.structs.replace(POLICY, seed=seed)
@@ -80,8 +80,7 @@ class Demo:
         """Tell the story once. Raises `AlreadyExists` when the folder holds a project that is not a demo's."""
         clock = SystemClock()
         start = clock.elapsed()
-        fresh_home(self._settings)
-        with Project.create(settings=self._settings, clock=SimulatedClock()) as project:
+        with own_home(self._settings), Project.create(settings=self._settings, clock=SimulatedClock()) as project:
             project.on_trial = self._on_trial
             project.monitor.subscribe(self)
             self._first_version(project)
@@ -229,30 +228,3 @@ class Demo:
     def _on_trial(self, trial: Trial, done: int, of: int, best: float | None) -> None:
         del trial
         self._teller.trial(done, of, float("nan") if best is None else best)
-
-
-def fresh_home(settings: Settings) -> None:
-    """Make an empty folder with the demo's mark. Only what a demo made, and nobody added a model to, is replaced."""
-    home = settings.home
-    if (home / MARKER).exists():
-        others = sorted(_models(settings) - {MODEL})
-        if others:
-            raise AlreadyExists(
-                f"{home} was a demo's, and now has your models {others}",
-                hint="choose another folder with --home FOLDER",
-            )
-        shutil.rmtree(home)
-    elif home.exists() and any(home.iterdir()):
-        raise AlreadyExists(
-            f"{home} holds something that is not a demo's", hint="choose an empty folder: visutility demo --home FOLDER"
-        )
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / MARKER).write_text("This project was made by `visutility demo`, and is its to replace.\n")
-
-
-def _models(settings: Settings) -> set[str]:
-    try:
-        with Project.open(settings=settings) as project:
-            return {model.name for model in project.registry.models()}
-    except NoProject:  # a demo that was stopped before it had a database
-        return set()

@@ -10,7 +10,9 @@ from visutility.core.errors import (
     Closed,
     Conflict,
     Invalid,
+    InvalidObservation,
     InvalidSetting,
+    MissingMetric,
     NotFound,
     QueueFull,
     StudyClosed,
@@ -60,7 +62,8 @@ class TuningCoordinator:
     makes producers wait. At the start `width` configurations go out; each measurement is told to the study, the
     observers hear of it, and the next configuration follows. When `measured` is closed, everything accepted is told
     before the thread ends and closes `configurations`. A measurement the study refuses (unknown trial, missing
-    objective, told twice) goes to `on_refused`, and the coordinator goes on.
+    objective, told twice) goes to `on_refused`; one without a usable value also fails
+    its trial. The coordinator goes on.
     """
 
     def __init__(
@@ -143,6 +146,9 @@ class TuningCoordinator:
     def _take(self, measured: Measured) -> None:
         try:
             told = self._study.tell(measured.configuration.trial, measured.outcome)
+        except (MissingMetric, InvalidObservation) as error:  # the trial is open, and has no usable value
+            self._on_refused(measured, error)
+            told = self._study.tell(measured.configuration.trial, Failure(str(error)))
         except (Invalid, Conflict, NotFound) as error:
             self._on_refused(measured, error)
             return

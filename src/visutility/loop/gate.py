@@ -67,7 +67,13 @@ class Comparison:
 
     def in_words(self) -> str:
         """Return the comparison as one line for people."""
-        asked = "better" if self.above >= 0 else f"not worse by {-self.above:g}"
+        asked = (
+            "better"
+            if self.above == 0
+            else f"better by {self.above:g}"
+            if self.above > 0
+            else f"not worse by {-self.above:g}"
+        )
         return (
             f"{self.name}: {asked}? {self.answer} (mean loss {self.champion:.3f} -> {self.challenger:.3f} on "
             f"{self.rows} rows, evidence {self.evidence_for:.3g} for, {self.evidence_against:.3g} against)"
@@ -89,18 +95,20 @@ def gate(
     fresh: Paired,
     old: Paired | None,
     slices: Mapping[str, NDArray[np.bool_]] | None = None,
+    old_slices: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> GateAnswer:
-    """Judge a challenger on the same fresh rows, on old rows and on slices of the fresh rows (masks of shape (n,))."""
+    """Judge a challenger on the same fresh rows, on old rows, and on slices of both (masks of shape (n,))."""
     asked = [compare("fresh data", fresh, rules.better_by, rules.alpha)]
     if old is not None:
         asked.append(compare("old data", old, -rules.worse_by, rules.alpha))
     reported: list[Comparison] = []
-    for name, mask in sorted((slices or {}).items()):
-        if not mask.any():
-            continue
-        part = Paired(fresh.champion[mask], fresh.challenger[mask])
-        into = asked if mask.sum() >= rules.slice_rows else reported
-        into.append(compare(f"slice {name}", part, -rules.worse_by, rules.alpha))
+    for losses, masks, of in ((fresh, slices, ""), (old, old_slices, " of old data")):
+        for name, mask in sorted((masks or {}).items()):
+            if losses is None or not mask.any():
+                continue
+            part = Paired(losses.champion[mask], losses.challenger[mask])
+            into = asked if mask.sum() >= rules.slice_rows else reported
+            into.append(compare(f"slice {name}{of}", part, -rules.worse_by, rules.alpha))
     worst = min(asked, key=lambda c: ("no", "undecided", "yes").index(c.answer))
     answer = {"no": "refuse", "undecided": "undecided", "yes": "pass"}[worst.answer]
     told = asked if answer == "pass" else [c for c in asked if c.answer == worst.answer]

@@ -4,9 +4,12 @@ Every name is listed in docs/metrics.md. Labels are names of models, metrics, de
 ids, so that their number stays small.
 """
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 
 @final
@@ -38,7 +41,6 @@ class Metrics:
         self.trial_seconds = Histogram("visutility_trial_seconds", "Time a trial took", registry=at)
         self.gates = Counter("visutility_gates", "Answers of the gate", ["model", "answer"], registry=at)
         self.moves = Counter("visutility_alias_moves", "Aliases moved", ["model", "kind"], registry=at)
-        self.champion = Gauge("visutility_champion_version", "Number of the champion version", ["model"], registry=at)
         self.heartbeat = Gauge(
             "visutility_coordinator_heartbeat_timestamp_seconds", "Last sign of life", ["study"], registry=at
         )
@@ -46,6 +48,27 @@ class Metrics:
             "visutility_coordinator_queue_depth", "Items waiting in a queue", ["study", "queue"], registry=at
         )
 
+    def read_champions(self, champions: Callable[[], Mapping[str, int]]) -> None:
+        """Have `visutility_champion_version` read when it is scraped: another process may have moved it."""
+        self.registry.register(_Champions(champions))
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+@final
+class _Champions(Collector):
+    def __init__(self, champions: Callable[[], Mapping[str, int]]) -> None:
+        self._champions = champions
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: registering must not ask the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauge as the registry has it now."""
+        gauge = GaugeMetricFamily("visutility_champion_version", "Number of the champion version", labels=["model"])
+        for model, number in self._champions().items():
+            gauge.add_metric([model], number)
+        yield gauge

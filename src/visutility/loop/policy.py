@@ -12,6 +12,8 @@ from msgspec import field
 from numpy.typing import NDArray
 
 from visutility.core.errors import Invalid, InvalidSetting
+from visutility.monitor import make_detector
+from visutility.tune.factory import find_strategy
 
 MODES = {
     "suggest": "tell people, start nothing",
@@ -37,13 +39,13 @@ class GateRules(msgspec.Struct, frozen=True, kw_only=True):
 
     alpha: float = 0.05
     better_by: float = 0.0
-    worse_by: float = 0.05
+    worse_by: float = 0.1
     slice_rows: int = 100
 
     def __post_init__(self) -> None:
         """Raise `InvalidSetting` for a rule nothing can satisfy."""
         _within("alpha", self.alpha, 0.0, 0.5)
-        _within("better_by", self.better_by, -1.0, 1.0, closed=True)
+        _within("better_by", self.better_by, -1.0, 1.0)
         _within("worse_by", self.worse_by, 0.0, 1.0)
         if self.slice_rows < 1:
             raise InvalidSetting(f"slice_rows is {self.slice_rows}", hint="use 1 or more")
@@ -76,6 +78,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidSetting(f"mode is {self.mode!r}", hint=f"choose one of {sorted(MODES)}")
         if not self.watches:
             raise InvalidSetting("the policy watches nothing", hint="give it at least one Watch")
+        metrics = sorted({watch.metric for watch in self.watches})
+        if len(metrics) > 1:
+            raise InvalidSetting(
+                f"the policy watches {metrics}",
+                hint="watch one metric, by several detectors if you like: they share a reference",
+            )
+        if self.trial_memory_mb is not None and self.trial_memory_mb < 1:
+            raise InvalidSetting(f"trial_memory_mb is {self.trial_memory_mb}", hint="use 1 or more, or None")
         for name in ("budget_runs", "trials", "parallel", "train_rows", "gate_rows"):
             if getattr(self, name) < 1:
                 raise InvalidSetting(f"{name} is {getattr(self, name)}", hint="use 1 or more")
@@ -93,6 +103,24 @@ def read_policy(settings: object) -> Policy:
         return msgspec.convert(settings, Policy)
     except msgspec.ValidationError as error:
         raise Invalid(f"not a policy: {error}", hint="docs/loop.md lists every field") from error
+
+
+def checked(policy: Policy) -> Policy:
+    """Return the policy if it can work: types, strategy and detectors known, enough gate rows to learn a limit from.
+
+    Raises `Invalid` or `InvalidSetting`.
+    """
+    sound = read_policy(msgspec.to_builtins(policy))
+    if sound.strategy != "auto":
+        find_strategy(sound.strategy)
+    for one in sound.watches:
+        least = make_detector(one.detector, **one.settings).smallest_reference
+        if sound.gate_rows < least:
+            raise InvalidSetting(
+                f"gate_rows is {sound.gate_rows}",
+                hint=f"{one.detector} learns a new version's limits from at least {least}",
+            )
+    return sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +175,6 @@ def settled(values: Sequence[float] | NDArray[np.float64], rows: int) -> bool:
     return gap <= min(2 * error, 0.25) or gap == 0.0
 
 
-def _within(name: str, value: float, low: float, high: float, *, closed: bool = False) -> None:
-    inside = low <= value <= high if closed else low < value < high
-    if not inside:
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low < value < high:
         raise InvalidSetting(f"{name} is {value!r}", hint=f"use a number between {low:g} and {high:g}")

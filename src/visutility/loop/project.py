@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core.clock import Clock, SystemClock
-from visutility.core.errors import AliasNotFound, Invalid, ModelNotFound, VersionNotFound
+from visutility.core.errors import AliasMoved, AliasNotFound, Invalid, ModelNotFound, VersionNotFound
 from visutility.core.settings import Settings
 from visutility.data import DataBatch
 from visutility.execute import Call, Executor, Limits, LocalExecutor, run_call
 from visutility.flow import Worker, runs
 from visutility.loop.metrics import Metrics
-from visutility.loop.policy import Decision, Policy
+from visutility.loop.policy import Decision, Policy, checked
 from visutility.loop.recipe import find_recipe
 from visutility.loop.records import Records
 from visutility.loop.retrain import TRAIN, WORKFLOWS
@@ -24,9 +24,10 @@ from visutility.loop.snapshot import snapshot_of
 from visutility.loop.trigger import AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
 from visutility.loop.tuning import TrialListener
 from visutility.loop.watch import Monitor
-from visutility.loop.watches import has_watch, resume_watches, start_watches
+from visutility.loop.watches import active_watches, resume_watches, start_watches
 from visutility.loop.work import run_evaluation
-from visutility.registry import Registry, Version, aliases, models
+from visutility.registry import CHAMPION, Registry, Version, aliases, models, queries
+from visutility.store import audit
 from visutility.store.blobs import Blobs
 from visutility.store.engine import Store, Tx
 from visutility.store.migrate import upgrade
@@ -48,6 +49,7 @@ class Project:
         self.registry = Registry(self.store, self.blobs)
         self.records = Records(self.store, self.blobs)
         self.metrics = Metrics()
+        self.metrics.read_champions(self._champions)
         self.monitor = Monitor(self.store, self.metrics)
         self.monitor.subscribe(AutoRetrainer(self.metrics))
         self.on_trial: TrialListener | None = None
@@ -122,7 +124,7 @@ class Project:
                 "model": model,
                 "recipe": recipe,
                 "data": rows,
-                "policy": msgspec.to_builtins(policy or Policy()),
+                "policy": msgspec.to_builtins(checked(policy or Policy())),
             }
             key = f"{TRAIN}/{tx.new_id()}"
             return runs.start(tx, TRAIN, request, key=key, model_id=model_id, by=self.settings.actor)
@@ -163,51 +165,46 @@ class Project:
         `reference` is the watched metric under normal conditions, shape (n,), each in [0, 1], of rows the champion was
         not trained on; by default the champion's own losses on the gate rows of its snapshot. Returns the champion.
         """
+        sound = checked(policy)
         version = self.registry.get(f"{model}@champion")
-        path = recipe or version.recipe
+        if recipe is not None:
+            find_recipe(recipe)
         window = self._reference(version) if reference is None else np.asarray(reference, dtype=np.float64)
         with self.store.write("project.watch") as tx:
+            self._still_champion(tx, version)
             store_policy(
                 tx,
                 model_id=version.model_id,
                 model=model,
-                policy=policy,
-                recipe=path,
+                policy=sound,
+                recipe=recipe or version.recipe,
                 by=self.settings.actor,
                 why=why,
             )
-            self._start(tx, version, policy, window, why)
+            self._start(tx, version, sound, window, why)
         return version
 
     def promote(self, model: str, number: int, *, expected: int | None, why: str) -> Version:
         """Make a version the champion, if `expected` still is (None: there is none yet). Raises `AliasMoved`.
 
-        A model with a policy is watched on the new version, against its losses on its own gate rows.
+        Its bytes must be there and have their hash. A model with a policy is watched on the new version: as it was
+        watched before, or against its losses on its own gate rows.
         """
-        version = self.registry.get(f"{model}:{number}")
-        window = None
-        with self.store.read() as connection:
-            stored = load_policy(connection, version.model_id)
-            watched = has_watch(connection, version.model_id, number)
-        if stored is not None and not watched:
-            window = self._reference(version)
         with self.store.write("project.promote") as tx:
             aliases.promote(tx, model, number, expected=expected, by=self.settings.actor, why=why)
-            if stored is not None and window is not None:
-                self._start(tx, version, stored[0], window, why)
-            elif watched:
-                resume_watches(tx, version.model_id, number)
-        self._moved(model, "promote", number)
+            version = queries.get(tx.connection, f"{model}:{number}")
+            self._serve(tx, version, "promote", why)
+        self._watch_again(version, why)
         return version
 
     def rollback(self, model: str, *, why: str, expected: int | None = None) -> Version:
-        """Make the champion before this one champion again, and watch it as it was watched. Raises `AliasMoved`."""
+        """Make the champion before this one champion again, and watch it as `promote` does. Raises `AliasMoved`."""
         with self.store.write("project.rollback") as tx:
             move = aliases.rollback(tx, model, by=self.settings.actor, why=why, expected=expected)
-            model_id = models.find(tx.connection, model).id
-            resume_watches(tx, model_id, move.number)
-        self._moved(model, "rollback", move.number)
-        return self.registry.get(f"{model}@champion")
+            version = queries.get(tx.connection, f"{model}:{move.number}")
+            self._serve(tx, version, "rollback", why)
+        self._watch_again(version, why)
+        return version
 
     def load(self, reference: str) -> tuple[Version, Any]:
         """Return a version and its model, loaded by its recipe from bytes whose hash was checked."""
@@ -271,6 +268,48 @@ class Project:
         found = run_call(self.executor, Call.of(run_evaluation, *where), limits).result()
         return np.asarray(msgspec.convert(found, dict[str, Any])["losses"], dtype=np.float64)
 
-    def _moved(self, model: str, kind: str, number: int) -> None:
-        self.metrics.moves.labels(model, kind).inc()
-        self.metrics.champion.labels(model).set(number)
+    def _champions(self) -> dict[str, int]:
+        found = self.registry.models(limit=1000)
+        return {model.name: model.champion for model in found if model.champion is not None}
+
+    def _serve(self, tx: Tx, version: Version, kind: str, why: str) -> None:
+        """Check the bytes that are to serve, and watch the version as it was watched before, if it was."""
+        self.blobs.get(version.artifact_sha256)
+        stored = load_policy(tx.connection, version.model_id)
+        if stored is not None:
+            by, model = self.settings.actor, version.model
+            resume_watches(
+                tx,
+                model_id=version.model_id,
+                name=model,
+                version=version.number,
+                watches=stored[0].watches,
+                by=by,
+                why=why,
+            )
+        tx.after_commit(lambda: self.metrics.moves.labels(version.model, kind).inc())
+
+    def _watch_again(self, version: Version, why: str) -> None:
+        """Watch a champion nobody watched yet, against its losses on its gate rows; where it has none, say so."""
+        with self.store.read() as connection:
+            stored = load_policy(connection, version.model_id)
+            watched = {one.version for one in active_watches(connection, version.model_id)}
+        if stored is None or version.number in watched:
+            return
+        try:
+            window = self._reference(version)
+        except Invalid as error:
+            with self.store.write("project.unwatched") as tx:
+                audit.append(tx, "watch.missing", version.ref, by=self.settings.actor, why=str(error))
+            return
+        with self.store.write("project.watch") as tx:
+            self._still_champion(tx, version)
+            self._start(tx, version, stored[0], window, why)
+
+    def _still_champion(self, tx: Tx, version: Version) -> None:
+        now = aliases.find_alias(tx, version.model, CHAMPION)
+        if now.version_id != version.id:
+            raise AliasMoved(
+                f"{version.model}@champion is version {now.number}, not {version.number}",
+                hint="look at it and call again",
+            )

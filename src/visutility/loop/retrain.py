@@ -35,9 +35,8 @@ TRAIN = "train"
 @workflow(TRAIN, version=1)
 def train(run: RunContext, request: dict[str, Any]) -> dict[str, Any]:
     """Tune and train a model's first version from one batch of labelled rows, and register it as challenger."""
-    policy = read_policy(request["policy"])
     recipe, model = request["recipe"], request["model"]
-    snapshot = run.do(cut_first_snapshot, request["data"], policy.gate_rows / (policy.train_rows + policy.gate_rows))
+    snapshot = run.do(cut_first_snapshot, request["data"])
     snapshot_id = run.do(keep_snapshot, model, snapshot, "first training")
     described = run.do(describe, recipe, request["policy"])
     opened = run.do(open_study, model, described, request["policy"], None)
@@ -68,7 +67,7 @@ def retrain(run: RunContext, request: dict[str, Any]) -> dict[str, Any]:
         register_version, model, recipe, best, snapshot, snapshot_id, opened["study"], champion["id"],
         request["trigger"],
     )  # fmt: skip
-    measured = run.do(evaluate_both, recipe, request["policy"], champion["artifact"], best["sha256"], snapshot)
+    measured = run.do(evaluate_both, recipe, request["policy"], champion, best["sha256"], snapshot)
     verdict = run.do(judge, model, champion, version, measured, snapshot, request["policy"])
     outcome = {"version": version["number"], "gate": verdict["answer"], "promoted": False}
     if verdict["answer"] != "pass":

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import insert, select
 
 from visutility.core.codec import dumps, loads, unpack_floats
@@ -19,7 +20,7 @@ from visutility.loop.policy import GateRules, Policy, read_policy, settled
 from visutility.loop.snapshot import Snapshot, first_snapshot, record_snapshot, snapshot_of
 from visutility.loop.tuning import TrialListener, TrialRunner
 from visutility.loop.watches import start_watches
-from visutility.registry import NewVersion, Registry, aliases, models, queries, studies, versions
+from visutility.registry import CHAMPION, NewVersion, Registry, aliases, models, queries, studies, versions
 from visutility.store import audit
 from visutility.store.blobs import Blobs
 from visutility.store.engine import Store, Tx
@@ -43,12 +44,12 @@ class Services:
 
 
 @effect("snapshot")
-def cut_first_snapshot(call: StepCall, data: str, gate_share: float) -> dict[str, Any]:
+def cut_first_snapshot(call: StepCall, data: str) -> dict[str, Any]:
     """Split the rows of the Arrow file with that hash."""
     from visutility.data import DataBatch
 
     blobs = _services(call).blobs
-    return _plain(first_snapshot(blobs, DataBatch.from_ipc(blobs.path(data)), gate_share))
+    return _plain(first_snapshot(blobs, DataBatch.from_ipc(blobs.path(data))))
 
 
 @step("champion")
@@ -60,6 +61,8 @@ def find_champion(tx: Tx, _call: StepCall, model: str) -> dict[str, Any]:
         "number": version.number,
         "params": version.params,
         "artifact": version.artifact_sha256,
+        "recipe": version.recipe,
+        "moves": aliases.find_alias(tx, model, CHAMPION).moves,
     }
 
 
@@ -218,7 +221,12 @@ def register_version(
 
 @effect("evaluate")
 def evaluate_both(
-    call: StepCall, recipe: str, policy: dict[str, Any], champion: str, challenger: str, snapshot: dict[str, Any]
+    call: StepCall,
+    recipe: str,
+    policy: dict[str, Any],
+    champion: dict[str, Any],
+    challenger: str,
+    snapshot: dict[str, Any],
 ) -> dict[str, Any]:
     """Measure both versions on the same gate rows, and on the same old rows."""
     services, taken = _services(call), _snapshot(snapshot)
@@ -226,8 +234,9 @@ def evaluate_both(
     for part in ("gate", "old"):
         if part not in taken.parts:
             continue
-        for who, artifact in (("champion", champion), ("challenger", challenger)):
-            where = (recipe, artifact, str(services.blobs.root), taken.path(services.blobs, part))
+        both = (("champion", champion["recipe"], champion["artifact"]), ("challenger", recipe, challenger))
+        for who, by, artifact in both:
+            where = (by, artifact, str(services.blobs.root), taken.path(services.blobs, part))
             work = Call.of(work_calls.run_evaluation, *where)
             measured[f"{part}.{who}"] = _work(call, work, policy)
     losses = services.blobs.put(dumps(measured["gate.challenger"]["losses"]).encode())
@@ -252,7 +261,8 @@ def judge(
         _rules(policy),
         _paired(seen, "gate"),
         _paired(seen, "old") if "old.champion" in seen else None,
-        {name: np.asarray(mask, dtype=np.bool_) for name, mask in seen["gate.challenger"]["slices"].items()},
+        _slices(seen, "gate"),
+        _slices(seen, "old"),
     )
     gate_id = tx.new_id()
     tx.execute(
@@ -307,6 +317,9 @@ def promote(
     Its reference window is its own losses on the gate rows: unseen by training, and from the world it now serves.
     """
     services = _services(call)
+    if aliases.find_alias(tx, model, CHAMPION).moves != champion["moves"]:
+        return {"promoted": False, "reason": f"{model}@champion was moved while this run was at work"}
+    services.blobs.get(queries.get(tx.connection, f"{model}:{version['number']}").artifact_sha256)
     try:
         aliases.promote(
             tx,
@@ -331,7 +344,6 @@ def promote(
         why=f"promoted by run {call.run_id}",
     )
     tx.after_commit(lambda: services.metrics.moves.labels(model, "promote").inc())
-    tx.after_commit(lambda: services.metrics.champion.labels(model).set(version["number"]))
     return {"promoted": True, "reason": verdict["reason"]}
 
 
@@ -365,6 +377,13 @@ def _paired(seen: dict[str, Any], part: str) -> Paired:
         np.asarray(seen[f"{part}.champion"]["losses"], dtype=np.float64),
         np.asarray(seen[f"{part}.challenger"]["losses"], dtype=np.float64),
     )
+
+
+def _slices(seen: dict[str, Any], part: str) -> dict[str, NDArray[np.bool_]]:
+    """Return the masks on which both versions' recipes agree: a slice may not depend on the model it judges."""
+    champion, challenger = (seen.get(f"{part}.{who}", {"slices": {}})["slices"] for who in ("champion", "challenger"))
+    agreed = {name: mask for name, mask in challenger.items() if champion.get(name) == mask}
+    return {name: np.asarray(mask, dtype=np.bool_) for name, mask in agreed.items()}
 
 
 def _snapshot(plain: dict[str, Any]) -> Snapshot:

@@ -25,8 +25,9 @@ from visutility.store.blobs import Blobs
 from visutility.store.engine import Tx
 from visutility.store.schema import data_snapshot, model_version
 
-TUNE_SHARE = 0.25  # of the rows that may be trained on
-_SALT = 0  # of the split by id; changing it would let gate rows into training
+GATE_SHARE = 1 / 3  # of all rows; a constant, because another share would let rows that were gate rows into training
+TUNE_SHARE = 0.25  # of the rows that may be trained on; a constant for the same reason
+_SALT = 0  # of the split by id; the same again
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -53,16 +54,16 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         return str(blobs.path(self.parts[part].sha256))
 
 
-def split(data: DataBatch, gate_share: float) -> dict[str, DataBatch]:
-    """Return the train, tune and gate rows of a batch, each row's part decided by the hash of its id."""
-    outer = data.split({"gate": gate_share, "work": 1.0 - gate_share}, seed=_SALT)
+def split(data: DataBatch) -> dict[str, DataBatch]:
+    """Return the train, tune and gate rows of a batch, each row's part decided by the hash of its id alone."""
+    outer = data.split({"gate": GATE_SHARE, "work": 1.0 - GATE_SHARE}, seed=_SALT)
     inner = outer["work"].split({"tune": TUNE_SHARE, "train": 1.0 - TUNE_SHARE}, seed=_SALT + 1)
     return {"train": inner["train"], "tune": inner["tune"], "gate": outer["gate"]}
 
 
-def first_snapshot(blobs: Blobs, data: DataBatch, gate_share: float) -> Snapshot:
+def first_snapshot(blobs: Blobs, data: DataBatch) -> Snapshot:
     """Return the snapshot of a first training: no old rows. Raises `EmptyWindow` when a part would be empty."""
-    parts = split(labelled(data, "the data"), gate_share)
+    parts = split(labelled(data, "the data"))
     for name, rows in parts.items():
         if not len(rows):
             raise EmptyWindow(f"{len(data)} rows leave none for the {name} part", hint="bring more labelled rows")
@@ -74,12 +75,12 @@ def fresh_snapshot(
 ) -> Snapshot | None:
     """Return a snapshot of the first fresh rows that fill the policy's counts, or None while there are too few.
 
-    The champion's training rows are replayed (at most `replay_rows`), its gate rows become part of `old`.
+    Rows the champion's snapshot has are not fresh. Its training rows are replayed (at most `replay_rows` a part), its
+    gate rows become part of `old`.
     """
-    need = policy.train_rows + policy.gate_rows
-    if source.count(since=since) < need:
+    if source.count(since=since) < policy.train_rows + policy.gate_rows:
         return None
-    parts = split(labelled(source.fetch(since=since), "the fresh data"), policy.gate_rows / need)
+    parts = split(_unseen(blobs, labelled(source.fetch(since=since), "the fresh data"), champion))
     work = policy.train_rows
     if len(parts["gate"]) < policy.gate_rows or len(parts["train"]) + len(parts["tune"]) < work:
         return None
@@ -149,6 +150,16 @@ def _keep(blobs: Blobs, rows: DataBatch) -> Part:
 
 def _first(rows: DataBatch, count: int) -> DataBatch:
     return rows.select(range(min(count, len(rows))))
+
+
+def _unseen(blobs: Blobs, fresh: DataBatch, champion: Snapshot | None) -> DataBatch:
+    """Return the rows that no part of the champion's snapshot has."""
+    known = set() if champion is None else {row for part in champion.parts for row in _ids(blobs, champion, part)}
+    return fresh.select([at for at, row in enumerate(fresh.ids) if row not in known]) if known else fresh
+
+
+def _ids(blobs: Blobs, snapshot: Snapshot, part: str) -> list[str]:
+    return DataBatch.from_ipc(blobs.path(snapshot.parts[part].sha256)).ids
 
 
 def _rows(blobs: Blobs, snapshot: Snapshot | None, parts: Sequence[str]) -> DataBatch | None:

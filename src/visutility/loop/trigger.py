@@ -111,7 +111,7 @@ def situation(tx: Tx, model_id: str, policy: Policy) -> Situation:
     active = tx.execute(select(run.c.id).where(run.c.model_id == model_id, run.c.status.in_(OPEN)).limit(1)).scalar()
     t = retrain_trigger.c
     last = tx.execute(
-        select(t.created_at).where(t.model_id == model_id, t.decision == "run").order_by(t.id.desc()).limit(1)
+        select(t.created_at).where(t.model_id == model_id, t.decision != "refuse").order_by(t.id.desc()).limit(1)
     ).scalar()
     since = to_text(now - timedelta(seconds=policy.budget_period))
     spent = tx.execute(

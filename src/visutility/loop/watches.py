@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from visutility.core.codec import dumps, loads
 from visutility.loop.policy import Watch
@@ -92,18 +92,24 @@ def active_watches(connection: Connection, model_id: str) -> list[Watched]:
     ]
 
 
-def has_watch(connection: Connection, model_id: str, version: int) -> bool:
-    """Return whether that version was ever watched."""
-    c = watch.c
-    found = connection.execute(select(c.id).where(c.model_id == model_id, c.version_number == version).limit(1))
-    return found.first() is not None
+def resume_watches(
+    tx: Tx, *, model_id: str, name: str, version: int, watches: Sequence[Watch], by: str, why: str
+) -> bool:
+    """Watch a version again as it was watched last, evidence included, and stop watching others.
 
-
-def resume_watches(tx: Tx, model_id: str, version: int) -> None:
-    """Watch a version again as it was watched last, evidence included, and stop watching others."""
-    tx.execute(_STOP, {"model": model_id, "now": tx.now()})
+    Returns False, and changes nothing, when it was never watched as `watches` say.
+    """
     c = watch.c
-    newest = (
-        select(func.max(c.id)).where(c.model_id == model_id, c.version_number == version).group_by(c.metric, c.detector)
+    rows = tx.execute(
+        select(c.id, c.metric, c.detector, c.settings)
+        .where(c.model_id == model_id, c.version_number == version)
+        .order_by(c.id)
     )
-    tx.execute(update(watch).where(c.id.in_(newest)).values(status="active", updated_at=tx.now()))
+    newest = {(row.metric, row.detector, row.settings): str(row.id) for row in rows}
+    wanted = [newest.get((one.metric, one.detector, dumps(one.settings))) for one in watches]
+    if None in wanted:
+        return False
+    tx.execute(_STOP, {"model": model_id, "now": tx.now()})
+    tx.execute(update(watch).where(c.id.in_(wanted)).values(status="active", updated_at=tx.now()))
+    audit.append(tx, "watch.resumed", f"{name}:{version}", by=by, why=why, after={"watches": wanted})
+    return True
