@@ -1,17 +1,26 @@
 """The command line as people and programs use it: exit codes, plain lines, JSON, errors that say what to do next."""
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 from scenario import MODEL, bad_events, settings, trained
+from sqlalchemy import update
 
-from visutility.cli import main
+from visutility import __version__
+from visutility.cli import interrupt, main
 from visutility.core.clock import SimulatedClock
+from visutility.flow import runs
 from visutility.loop import Project
+from visutility.store import schema
 
 COMMANDS = ["demo", "init", "doctor", "models", "versions", "promote", "rollback", "why", "studies", "runs", "events"]
 
@@ -130,6 +139,121 @@ def test_wrong_input_has_its_exit_code_and_a_next_move(call, words, code, said):
     assert "next:" in err or "Usage" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said", "following"),
+    [
+        (["modles"], "Did you mean 'models'", "`visutility --help`"),
+        (["runs", "cancle"], "Did you mean 'cancel'", "`visutility runs --help`"),
+        (["models", "--hoome", "x"], "--hoome", "`visutility models --help`"),
+        (["versions"], "Missing argument 'model'", "`visutility versions --help`"),
+        (["promote", "tiny:1"], "Missing option '--why'", "`visutility promote --help`"),
+        (["runs", "start", "tiny"], "Missing option '--why'", "`visutility runs start --help`"),
+    ],
+)
+def test_words_it_cannot_read_are_told_with_where_to_look(words, said, following, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err.splitlines()[0]
+    assert following in err.splitlines()[1]
+    assert main([*words, "--json"]) == 2
+    out, err = capsys.readouterr()
+    told = json.loads(err)
+    assert (out, told["error"]) == ("", "UsageError")
+    assert said in told["problem"]
+    assert following in told["next"]
+
+
+@pytest.mark.parametrize("reason", ["", " ", "\t\n"])
+def test_a_blank_reason_is_refused(call, reason):
+    for words in (["promote", f"{MODEL}:1"], ["rollback", MODEL], ["runs", "cancel", "r"], ["runs", "start", MODEL]):
+        code, out, err = call(*words, "--why", reason)
+        assert (code, out) == (2, "")
+        assert f"the reason {reason!r} is blank" in err
+        assert "next:  say why with --why TEXT" in err
+
+
+def test_a_group_without_a_command_shows_its_commands(capsys):
+    assert main(["runs"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Usage: visutility runs")
+    assert "answer" in err
+
+
+def test_it_says_its_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr() == (f"visutility {__version__}\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "column"),
+    [
+        (["models"], "created"),
+        (["versions", MODEL], "created"),
+        (["studies", "list"], "created"),
+        (["runs", "list"], "created"),
+        (["events", "list", MODEL], "at"),
+        (["audit", "log"], "at"),
+    ],
+)
+def test_times_are_iso_8601_in_json_and_readable_in_a_table(call, words, column):
+    for row in json.loads(call(*words, "--json")[1]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z", row[column])
+        datetime.fromisoformat(row[column])
+    assert re.search(r"\t\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC[\t\n]", call(*words)[1])
+
+
+@pytest.mark.slow
+def test_what_came_of_a_run_is_one_text_for_people_and_three_fields_in_json(call):
+    row = json.loads(call("runs", "list", "--json")[1])[0]
+    assert row["outcome"]["version"] == 2
+    assert (row["waiting_for"], row["failure"]) == (None, None)
+    assert "what" not in row
+    assert "version=2" in call("runs", "list")[1].splitlines()[0]
+
+
+def test_cancel_says_whether_the_run_has_ended_or_its_worker_has_to_notice(call, tmp_path):
+    at = tmp_path / "home"
+    with Project.create(settings=settings(at)) as project, project.store.write("test") as tx:
+        queued, held = (runs.start(tx, "w", {}, key=key, by="a test") for key in ("queued", "held"))
+        tx.execute(update(schema.run).where(schema.run.c.id == held), {"status": "running"})
+    words = ["runs", "cancel", queued, "--why", "a test"]
+    assert call(*words, at=at)[:2] == (0, f"run {queued} is cancelled\n")
+    assert json.loads(call(*words, "--json", at=at)[1]) == {"run": queued, "status": "cancelled"}
+    words[2] = held
+    assert call(*words, at=at)[:2] == (0, f"run {held} is asked to stop; its worker will notice\n")
+    assert json.loads(call(*words, "--json", at=at)[1]) == {"run": held, "status": "running"}
+
+
+def test_an_unknown_run_is_told_with_a_command_that_exists(call, tmp_path):
+    call("init", at=tmp_path / "new")
+    code, _, err = call("runs", "show", "nonsense", at=tmp_path / "new")
+    assert code == 3
+    assert "`visutility runs list`" in err
+    assert call("runs", "list", at=tmp_path / "new")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_broken_chain_is_printed_and_then_ends_as_damage(tmp_path, call, home):
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    with contextlib.closing(sqlite3.connect(copy / "visutility.db")) as connection:
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("DELETE FROM metric_chunk")
+        connection.commit()
+    code, out, err = call("why", f"{MODEL}@champion", at=copy)
+    assert code == 7
+    assert "PROBLEM:" in out
+    assert "missing or lie" in err
+    code, out, err = call("why", f"{MODEL}@champion", "--json", at=copy)
+    assert code == 7
+    assert any(link["problem"] for link in json.loads(out))
+    assert json.loads(err)["error"] == "Damaged"
+
+
 @pytest.mark.slow
 def test_errors_are_json_too(call):
     code, out, err = call("versions", "nobody", "--json")
@@ -161,9 +285,6 @@ def test_events_are_sent_all_or_none(call, tmp_path):
 
 @pytest.mark.slow
 def test_audit_verify_fails_and_names_the_row(tmp_path, call, home):
-    import shutil
-    import sqlite3
-
     copy = tmp_path / "copy"
     shutil.copytree(home, copy)
     connection = sqlite3.connect(copy / "visutility.db")
@@ -177,25 +298,59 @@ def test_audit_verify_fails_and_names_the_row(tmp_path, call, home):
 
 
 @pytest.mark.slow
-def test_a_worker_stops_cleanly_on_ctrl_c_and_its_run_goes_on_later(tmp_path):
+@pytest.mark.parametrize("form", [[], ["--once"]], ids=["serving", "once"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"])
+def test_a_worker_that_is_stopped_gives_its_run_back(tmp_path, form, number, code):
     home = tmp_path / "home"
     with trained(home, recipe="tiny:hangs") as project:
         project.monitor.ingest(*bad_events())
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "VISUTILITY_WORKERS": "1"}
-    words = [sys.executable, "-m", "visutility", "runs", "work", "--home", str(home)]
+    words = [sys.executable, "-m", "visutility", "runs", "work", *form, "--home", str(home)]
     worker = subprocess.Popen(
         words, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hears_ctrl_c
     )
-    assert "driving runs" in worker.stderr.readline()
     with Project.open(settings=settings(home)) as project:
         while not _tuning(project):
+            assert worker.poll() is None, worker.stderr.read()
             project.clock.sleep(0.05)
-        os.killpg(worker.pid, signal.SIGINT)
-        assert worker.wait(30) == 130
-        assert "Traceback" not in worker.stderr.read()
-        worker.stderr.close()
+        os.killpg(worker.pid, number)
+        _, err = worker.communicate(timeout=30)
+        assert worker.returncode == code
+        assert "Traceback" not in err
+        assert err.endswith("stopped; what was committed stays, nothing is half-done\n")
         assert [run.status for run in project.records.open_runs(MODEL)] == ["queued"]
         assert len(project.registry.versions(MODEL)) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_heard_within_a_command_and_as_before_after_it(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interrupt.heard():
+        signal.raise_signal(number)
+    assert interrupt.asked.is_set()
+    assert interrupt.exit_code() == 128 + number
+    assert signal.getsignal(number) == before
+
+
+def test_sigterm_twice_does_not_interrupt_the_cleaning_up():
+    with interrupt.heard():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert interrupt.exit_code() == 143
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ignored_signal_stays_ignored(number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with interrupt.heard():
+            signal.raise_signal(number)
+            assert not interrupt.asked.is_set()
+    finally:
+        signal.signal(number, before)
 
 
 def _tuning(project):

@@ -6,6 +6,7 @@ Command modules import nothing heavy when they are loaded: what a command needs 
 import json
 import os
 import sys
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -29,33 +30,66 @@ runs.add(app)
 events.add(app)
 audit.add(app)
 
-STOPPED = 130
+NAME = "visutility"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from visutility import __version__
+
+        sys.stdout.write(f"{NAME} {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version
 
 
 def run(argv: list[str]) -> int:
     """Run one command. Returns 0, or what `docs/errors.md` says of the error."""
+    as_json = "--json" in argv and argv[0] != "demo"  # there it takes a file
     try:
         with interrupt.heard():
-            return int(app(argv, standalone_mode=False) or 0)
+            return int(app(argv, prog_name=NAME, standalone_mode=False) or 0)
     except VisuTilityError as error:
-        _tell(error, as_json="--json" in argv and argv[0] != "demo")
+        _tell(type(error).__name__, error.problem, error.hint, as_json=as_json)
         return error.exit_code
     except TyperException as error:
-        sys.stderr.write(f"error: {error.format_message()}\nnext:  visutility --help lists every command\n")
+        _misused(error, as_json=as_json)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("stopped; what was committed stays, nothing is half-done\n")
-        return STOPPED
+        return interrupt.exit_code()
     except BrokenPipeError:  # the reader of a pipe went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def _tell(error: VisuTilityError, *, as_json: bool) -> None:
+def _misused(error: TyperException, *, as_json: bool) -> None:
+    """Tell what was wrong with the words themselves: a command or option that does not exist, or lacks its value."""
+    context = getattr(error, "ctx", None)
+    path = NAME if context is None else context.command_path
+    group = context is None or hasattr(context.command, "commands")
+    hint = f"`{path} --help` lists {'its commands' if group else 'its arguments and options'}"
+    problem = error.format_message()
+    if problem.startswith("Usage:"):  # a group without a command
+        if not as_json:
+            sys.stderr.write(problem + "\n")
+            return
+        problem = f"`{path}` needs a command"
+    _tell("UsageError", problem, hint, as_json=as_json)
+
+
+def _tell(kind: str, problem: str, hint: str, *, as_json: bool) -> None:
     if as_json:
-        told = {"error": type(error).__name__, "problem": error.problem, "next": error.hint}
+        told = {"error": kind, "problem": problem, "next": hint}
         sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
         return
-    sys.stderr.write(f"error: {error.problem}\n")
-    if error.hint:
-        sys.stderr.write(f"next:  {error.hint}\n")
+    sys.stderr.write(f"error: {problem}\n")
+    if hint:
+        sys.stderr.write(f"next:  {hint}\n")

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from visutility.core.errors import Invalid
+
 if TYPE_CHECKING:
     from visutility.loop import Project
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise Invalid(f"the reason {text!r} is blank", hint="say why with --why TEXT: it goes into the audit log")
+    return text
+
 
 Home = Annotated[
     Path | None,
@@ -17,7 +26,9 @@ Home = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.", show_default=False)]
-Why = Annotated[str, typer.Option("--why", help="The reason; it goes into the audit log.", prompt="Why")]
+Why = Annotated[
+    str, typer.Option("--why", help="The reason; it goes into the audit log.", show_default=False, callback=_reason)
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most this many rows, newest first.")]
 
 

@@ -1,14 +1,13 @@
 """`visutility demo`: the whole loop on real images, told while it happens."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visutility.cli import interrupt
+from visutility.cli import interrupt, outputs
 from visutility.cli.common import Home
 from visutility.cli.show import Show, note
 
@@ -32,16 +31,20 @@ def demo(
     home: Home = None,
 ) -> None:
     """Watch a vision model decay, be noticed, be retrained and come back. Under a minute, nothing to set up."""
+    from visutility.core.errors import Invalid
     from visutility.core.settings import Settings
     from visutility.demo import Demo, write_report
 
+    outputs.checked("--html", html)
+    if json_file is not None and outputs.checked("--json", json_file).resolve() == html.resolve():
+        raise Invalid(f"--json and --html both name {html}", hint="name two files")
     settings = Settings.load(home=home)
     settings = replace(settings, database=f"sqlite:///{settings.home / 'visutility.db'}")
     with _Voice() as voice:
         told = Demo(seed, settings, voice).run()
     write_report(told, html)
     if json_file is not None:
-        _write(json_file, json.dumps(told.to_json(), indent=2) + "\n")
+        outputs.write(json_file, json.dumps(told.to_json(), indent=2) + "\n")
     _table(told)
     show = Show(as_json=False)
     show.line(f"Report: {html}")
@@ -65,12 +68,6 @@ def _table(told: "Told") -> None:
     for line in in_words(told):
         show.prose(line)
     show.line(f"{data['served']} images served in {data['seconds']:.1f} s, seed {data['seed']}.")
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)
 
 
 class _Voice:

@@ -99,9 +99,8 @@ def why(reference: Reference, home: Home = None, as_json: Json = False) -> None:
     show = Show(as_json)
     if as_json:
         show.data(links)
-        return
     width = max(len(link.kind) for link in links)
-    for at, link in enumerate(links):
+    for at, link in enumerate([] if as_json else links):
         lead = f"{'└> ' if at else '   '}{link.kind:<{width}}  "
         show.prose(f"{lead}{link.title}", indent=" " * len(lead))
         show.line(f"{' ' * len(lead)}{link.id}")

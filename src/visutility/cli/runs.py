@@ -1,16 +1,18 @@
 """`visutility runs`: durable runs, and the worker that drives them."""
 
-import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from visutility.cli import interrupt
 from visutility.cli.common import Home, Json, Limit, Why, opened
-from visutility.cli.show import Show, note, when
+from visutility.cli.show import Show, note, when, word
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+
+    from visutility.flow import Worker
+    from visutility.flow.runs import Run as RunRow
 
 Run = Annotated[str, typer.Argument(help="A run's id.", show_default=False)]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only this model's.", show_default=False)]
@@ -35,12 +37,22 @@ def listed(model: ModelOption = None, home: Home = None, limit: Limit = 20, as_j
     with opened(home) as project, project.store.read() as connection:
         model_id = None if model is None else project.registry.find_model(model).id
         found = runs.list_runs(connection, model_id=model_id, limit=limit)
-    rows = [
-        (one.id, one.workflow, one.request.get("model"), one.status, one.waiting_for or one.failure or one.outcome,
-         when(one.created_at))
-        for one in found
-    ]  # fmt: skip
-    Show(as_json).rows(("run", "workflow", "model", "status", "what", "created"), rows, empty="no runs yet")
+    what = ("waiting_for", "failure", "outcome") if as_json else ("what",)
+    Show(as_json).rows(
+        ("run", "workflow", "model", "status", *what, "created"),
+        [
+            (
+                one.id,
+                one.workflow,
+                one.request.get("model"),
+                one.status,
+                *((one.waiting_for, one.failure, one.outcome) if as_json else (_what(one),)),
+                when(one.created_at),
+            )
+            for one in found
+        ],
+        empty="no runs yet",
+    )
 
 
 def show(run: Run, home: Home = None, as_json: Json = False) -> None:
@@ -96,8 +108,9 @@ def cancel(run: Run, why: Why, home: Home = None, as_json: Json = False) -> None
     from visutility.flow import runs
 
     with opened(home) as project, project.store.write("cli.cancel") as tx:
-        runs.cancel(tx, run, by=project.settings.actor, why=why)
-    Show(as_json).done(f"run {run} is asked to stop", {"run": run})
+        status = runs.cancel(tx, run, by=project.settings.actor, why=why)
+    said = "is asked to stop; its worker will notice" if status == "running" else f"is {status}"
+    Show(as_json).done(f"run {run} {said}", {"run": run, "status": status})
 
 
 def answer(
@@ -129,16 +142,24 @@ def work(
     as_json: Json = False,
 ) -> None:
     """Drive due runs in this process until stopped. Any number of these may work on one project."""
-    signal.signal(signal.SIGTERM, lambda *_: interrupt.asked.set())
     with opened(home) as project:
         if metrics_port is not None:
             _serve_metrics(metrics_port, project.metrics.registry)
         if not once:
             note("driving runs; Ctrl-C stops, and what was begun goes on at the next start")
             project.worker().serve(interrupt.asked)
+            interrupt.check()
             return
-        driven = project.work()
+        driven = _drive(project.worker())
     Show(as_json).done(f"drove {driven} runs", {"driven": driven})
+
+
+def _drive(worker: "Worker") -> int:
+    driven = 0
+    while worker.run_once() is not None:
+        interrupt.check()
+        driven += 1
+    return driven
 
 
 def _serve_metrics(port: int, registry: "CollectorRegistry") -> None:
@@ -151,6 +172,11 @@ def _serve_metrics(port: int, registry: "CollectorRegistry") -> None:
     except OSError as error:
         raise SetupNeeded(f"port {port} cannot be served: {error.strerror}", hint="choose a free port") from error
     note(f"metrics at http://127.0.0.1:{port}/metrics")
+
+
+def _what(run: "RunRow") -> str:
+    """Say what a run waits for, why it failed, or what came of it."""
+    return run.waiting_for or run.failure or word(run.outcome)
 
 
 def _short(value: object) -> str:

@@ -37,7 +37,7 @@ class Show:
             self._table(columns, found)
         else:
             for row in found:
-                self.line("\t".join(_word(cell) for cell in row))
+                self.line("\t".join(word(cell) for cell in row))
 
     def fields(self, pairs: Sequence[tuple[str, object]]) -> None:
         """Print one thing, a field a line. In JSON: an object."""
@@ -46,7 +46,7 @@ class Show:
             return
         width = max(len(name) for name, _ in pairs)
         for name, value in pairs:
-            self.line(f"{name:<{width}}  {_word(value)}")
+            self.line(f"{name:<{width}}  {word(value)}")
 
     def data(self, value: object) -> None:
         """Print a value as JSON."""
@@ -85,7 +85,7 @@ class Show:
             numeric = all(isinstance(row[at], (int, float)) for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(_escaped(_word(cell)) for cell in row))
+            table.add_row(*(_escaped(word(cell)) for cell in row))
         Console().print(table)
 
 
@@ -94,11 +94,9 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def when(at: str | datetime | None) -> str:
-    """Return a time, or a stored one, as people read it; a dash for None."""
-    if at is None:
-        return "-"
-    return f"{to_time(at) if isinstance(at, str) else at:%Y-%m-%d %H:%M:%S} UTC"
+def when(at: str | datetime | None) -> datetime | None:
+    """Return a time, or a stored one, as one that `Show` prints: readable in a table, ISO 8601 in UTC in JSON."""
+    return to_time(at) if isinstance(at, str) else at
 
 
 def plain(value: object) -> Any:
@@ -113,7 +111,8 @@ def _hook(value: object) -> object:
     return str(value)
 
 
-def _word(value: object) -> str:
+def word(value: object) -> str:
+    """Return a value as people read it, on one line; a dash for None."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -123,9 +122,9 @@ def _word(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, dict):
-        return ", ".join(f"{key}={_word(inner)}" for key, inner in value.items()) or "-"
+        return ", ".join(f"{key}={word(inner)}" for key, inner in value.items()) or "-"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_word(inner) for inner in value) or "-"
+        return ", ".join(word(inner) for inner in value) or "-"
     return str(value).replace("\t", " ").replace("\n", " ")
 
 

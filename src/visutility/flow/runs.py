@@ -221,7 +221,7 @@ def get(connection: Connection, run_id: str) -> Run:
     """Return a run. Raises `RunNotFound`."""
     row = connection.execute(_ONE, {"run": run_id}).one_or_none()
     if row is None:
-        raise RunNotFound(f"there is no run {run_id!r}", hint="`visutility runs` lists them")
+        raise RunNotFound(f"there is no run {run_id!r}", hint="`visutility runs list` shows them")
     return _run(row)
 
 

@@ -126,7 +126,7 @@ class Worker:
         with self._store.write("flow.claim") as tx:
             row = tx.execute(_ROW, {"run": run_id}).one_or_none()
             if row is None:
-                raise RunNotFound(f"there is no run {run_id!r}", hint="`visutility runs` lists them")
+                raise RunNotFound(f"there is no run {run_id!r}", hint="`visutility runs list` shows them")
             if not lease.is_due(row, tx.now()):
                 return None
             workflows.find(self._workflows, row.workflow, row.workflow_version)
