@@ -31,6 +31,7 @@ events.add(app)
 audit.add(app)
 
 NAME = "visutility"
+STOPPED = 130
 
 
 def _version(asked: bool) -> None:
@@ -55,7 +56,10 @@ def run(argv: list[str]) -> int:
     as_json = "--json" in argv and argv[0] != "demo"  # there it takes a file
     try:
         with interrupt.heard():
-            return int(app(argv, prog_name=NAME, standalone_mode=False) or 0)
+            code = int(app(argv, prog_name=NAME, standalone_mode=False) or 0)
+            if code == STOPPED:  # what typer makes of a KeyboardInterrupt
+                interrupt.check()
+            return code
     except VisuTilityError as error:
         _tell(type(error).__name__, error.problem, error.hint, as_json=as_json)
         return error.exit_code

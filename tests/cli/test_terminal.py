@@ -1,0 +1,100 @@
+"""What a person sees on a terminal, and a program in a pipe."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from visutility.cli import main
+from visutility.core.settings import Settings
+from visutility.loop import Project
+
+TOLD = """
+from visutility.cli.demo import _Voice
+
+with _Voice() as voice:
+    voice.chapter("In service")
+    for done in range(1, 4):
+        voice.trial(done, 3, 0.5 + done / 10)
+    voice.say("one [bold]line[/bold]")
+    for done in (10, 60):
+        voice.served(done, 60, 0.9)
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    settings = Settings.load(home=tmp_path / "home", environ={"VISUTILITY_ACTOR": "tests"})
+    with Project.create(settings=settings) as project:
+        project.registry.create_model("digits", "classification", by="tests", why="a test")
+    return tmp_path / "home"
+
+
+def on_a_terminal(*words):
+    """Run Python on a terminal of its own, 100 columns wide; return what the terminal showed."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", "COLUMNS": "100"}
+    env.pop("NO_COLOR", None)
+    with subprocess.Popen([sys.executable, *words], env=env, stdin=theirs, stdout=theirs, stderr=theirs) as child:
+        os.close(theirs)
+        shown = b""
+        try:
+            while more := os.read(ours, 65536):
+                shown += more
+        except OSError:  # how Linux says that nobody holds the other end any more
+            pass
+        os.close(ours)
+    return child.returncode, shown.decode()
+
+
+def in_a_pipe(*words):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, *words], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_models_are_a_table_on_a_terminal_and_lines_in_a_pipe(home):
+    words = ["-m", "visutility", "models", "--home", str(home)]
+    code, shown = on_a_terminal(*words)
+    assert code == 0
+    header, rule, row = [line for line in shown.splitlines() if line.strip()]
+    for column in ("model", "task", "champion", "versions", "created"):
+        assert column in header
+    assert "─" in rule
+    assert "digits" in row
+    code, out, err = in_a_pipe(*words)
+    assert (code, err) == (0, "")
+    (line,) = out.splitlines()
+    assert line.split("\t")[:4] == ["digits", "classification", "-", "0"]
+    assert line.endswith(" UTC")
+    assert "\x1b" not in out
+
+
+def test_the_demo_has_progress_bars_on_a_terminal_and_lines_in_a_pipe():
+    code, shown = on_a_terminal("-c", TOLD)
+    assert code == 0
+    for part in ("== In service ==", "tuning", "━", "3/3", "best accuracy 0.800", "serving", "60/60", "\x1b["):
+        assert part in shown
+    assert "one [bold]line[/bold]" in shown
+    assert shown.endswith("\x1b[?25h")  # the cursor is back
+    code, out, err = in_a_pipe("-c", TOLD)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "",
+        "== In service ==",
+        "tuned: 3 trials, best accuracy 0.800 on rows held out for tuning",
+        "one [bold]line[/bold]",
+        "  60 images served, accuracy of the last 30: 0.90",
+    ]
+
+
+def test_a_missing_reason_is_never_asked_for(home, capsys):
+    words = ["promote", "digits:1", "--home", str(home)]
+    code, shown = on_a_terminal("-m", "visutility", *words)
+    assert code == 2
+    assert "Missing option '--why'" in shown
+    assert "Why:" not in shown
+    assert main(words) == 2
+    assert capsys.readouterr().out == ""
