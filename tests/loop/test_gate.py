@@ -58,6 +58,14 @@ def test_a_large_slice_is_gated_and_a_small_one_only_reported():
     assert [c.name for c in answer.reported] == ["slice few"]
 
 
+@pytest.mark.parametrize(("worse_by", "rows"), [(0.1, 43), (0.05, 88)])
+def test_the_rows_that_docs_say_equal_models_need(worse_by, rows):
+    def answer(count):
+        return compare("old data", Paired(np.zeros(count), np.zeros(count)), -worse_by, 0.05).answer
+
+    assert (answer(rows - 1), answer(rows)) == ("undecided", "yes")
+
+
 def test_slices_of_old_rows_are_gated_too():
     old = paired(400, 0.02, 0.02, "old")
     night = np.arange(400) < 150

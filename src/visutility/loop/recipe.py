@@ -59,7 +59,7 @@ class Evaluation:
 class Recipe(Protocol):
     """What a user writes; see `visutility.loop.sklearn_recipe` for one made in one call.
 
-    `format` names the artifact format that `save` writes, one of `loop.artifacts.FORMATS`.
+    `format` names what `save` writes, for example "skops" or "npz"; the registry refuses formats that can run code.
     """
 
     name: str
