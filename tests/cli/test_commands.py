@@ -124,6 +124,7 @@ def test_studies_and_runs_are_shown_by_the_names_the_lists_give(call):
         (["why", f"{MODEL}@canary"], 3, "canary"),
         (["why", "Not A Name!"], 2, "does not fit"),
         (["promote", f"{MODEL}:1", "--expected", "1", "--why", "x"], 4, "is version 2"),
+        (["promote", MODEL, "--why", "x"], 2, "does not say which version"),
         (["runs", "show", "nonsense"], 3, "there is no run"),
         (["runs", "answer", "r", "promote", "maybe", "--why", "x"], 2, "answer yes or no"),
         (["studies", "show", "nonsense"], 3, "nonsense"),

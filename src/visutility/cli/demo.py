@@ -1,6 +1,7 @@
 """`visutility demo`: the whole loop on real images, told while it happens."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,7 +49,7 @@ def demo(
     _table(told)
     show = Show(as_json=False)
     show.line(f"Report: {html}")
-    where = "" if home is None else f" --home {home}"
+    where = "" if home is None else f" --home {shlex.quote(str(home))}"
     show.line(f"The project is yours to look at: visutility why digits@champion{where}")
     show.line(f"                                 visutility audit verify{where}")
     if not told.recovered:

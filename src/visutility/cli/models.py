@@ -62,13 +62,20 @@ def versions(model: Model, home: Home = None, limit: Limit = 20, as_json: Json =
 
 
 def promote(
-    version: Annotated[str, typer.Argument(help="NAME:NUMBER", show_default=False)],
+    version: Annotated[str, typer.Argument(help="NAME:NUMBER, or NAME@ALIAS.", show_default=False)],
     why: Why,
     expected: Expected = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Make a version the champion: what serves from now on."""
+    from visutility.core.errors import Invalid
+
+    if ":" not in version and "@" not in version:  # elsewhere a bare name is its champion
+        raise Invalid(
+            f"{version!r} does not say which version",
+            hint=f"write NAME:NUMBER; `visutility versions {version}` lists them",
+        )
     with opened(home) as project:
         wanted = project.registry.get(version)
         seen = project.champion(wanted.model) if expected is None else expected
