@@ -19,7 +19,7 @@ from visutility.loop.policy import Decision, Policy, checked
 from visutility.loop.recipe import find_recipe
 from visutility.loop.records import Records
 from visutility.loop.retrain import TRAIN, WORKFLOWS
-from visutility.loop.retrain_steps import Services
+from visutility.loop.services import Services
 from visutility.loop.snapshot import snapshot_of
 from visutility.loop.trigger import AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
 from visutility.loop.tuning import TrialListener

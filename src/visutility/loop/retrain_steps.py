@@ -1,7 +1,5 @@
 """The steps of the durable runs in `retrain`: what each does to the database, and what it asks of the workers."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,36 +9,22 @@ from sqlalchemy import insert, select
 
 from visutility.core.codec import dumps, loads, unpack_floats
 from visutility.core.errors import AliasMoved
-from visutility.execute import Call, Executor, Limits, run_call
+from visutility.execute import Call, Limits, run_call
 from visutility.flow import StepCall, effect, step
 from visutility.loop import work as work_calls
 from visutility.loop.gate import Comparison, Paired, gate
-from visutility.loop.metrics import Metrics
 from visutility.loop.policy import GateRules, Policy, read_policy, settled
+from visutility.loop.services import Services
 from visutility.loop.snapshot import Snapshot, first_snapshot, record_snapshot, snapshot_of
-from visutility.loop.tuning import TrialListener, TrialRunner
+from visutility.loop.tuning import TrialRunner
 from visutility.loop.watches import start_watches
-from visutility.registry import CHAMPION, NewVersion, Registry, aliases, models, queries, studies, versions
+from visutility.registry import CHAMPION, NewVersion, aliases, models, queries, studies, versions
 from visutility.store import audit
-from visutility.store.blobs import Blobs
-from visutility.store.engine import Store, Tx
+from visutility.store.engine import Tx
 from visutility.store.schema import gate_report, metric_chunk
 from visutility.tune import Space
 
 MODEL_PART = 37  # characters of the model's name in a study's, which has 64 in all and ends with the run's id
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What the steps work with. One of these is made where a project is opened."""
-
-    store: Store
-    blobs: Blobs
-    registry: Registry
-    executor: Executor
-    metrics: Metrics
-    home: Path
-    on_trial: TrialListener | None = None
 
 
 @effect("snapshot")
@@ -350,7 +334,7 @@ def promote(
 def _services(call: StepCall) -> Services:
     services = call.services
     if not isinstance(services, Services):
-        raise TypeError(f"the worker was given {type(services).__name__} instead of loop.retrain_steps.Services")
+        raise TypeError(f"the worker was given {type(services).__name__} instead of loop.services.Services")
     return services
 
 
