@@ -1,7 +1,10 @@
 """`visutility demo`: the whole loop on real images, told while it happens."""
 
 import json
+import os
 import shlex
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,11 +53,20 @@ def demo(
     show = Show(as_json=False)
     show.line(f"Report: {html}")
     where = "" if home is None else f" --home {shlex.quote(str(home))}"
-    show.line(f"The project is yours to look at: visutility why digits@champion{where}")
-    show.line(f"                                 visutility audit verify{where}")
+    command = _command()
+    show.line(f"The project is yours to look at: {command} why digits@champion{where}")
+    show.line(f"                                 {command} audit verify{where}")
     if not told.recovered:
         note("error: the model was not brought back; the report and `visutility runs list` say what happened")
         raise typer.Exit(NOT_RECOVERED)
+
+
+def _command() -> str:
+    """Return how this shell can call us: by name, or by the path we were called by."""
+    started = Path(sys.argv[0])
+    if started.name != "visutility" or shutil.which("visutility"):
+        return "visutility"
+    return shlex.quote(os.path.relpath(started))
 
 
 def _table(told: "Told") -> None:
