@@ -168,7 +168,7 @@ def test_a_model_without_versions_has_none(registry: Registry) -> None:
     assert registry.aliases("empty") == {}
     with pytest.raises(VersionNotFound, match="no versions yet"):
         registry.latest("empty")
-    with pytest.raises(VersionNotFound, match="its versions are none yet"):
+    with pytest.raises(VersionNotFound, match="it has none yet"):
         registry.get("empty:1")
 
 

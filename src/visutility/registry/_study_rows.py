@@ -119,7 +119,7 @@ def read_study(connection: Connection, ref: str) -> StudyRecord:
     """Return the study with this id or name. Raises `StudyNotFound`."""
     row = connection.execute(_study, {"ref": ref}).first()
     if row is None:
-        raise StudyNotFound(f"there is no study {ref!r}", hint="`visutility studies` lists them")
+        raise StudyNotFound(f"there is no study {ref!r}", hint="`visutility studies list` shows them")
     return decoded(row)
 
 

@@ -194,14 +194,14 @@ def not_found(connection: Connection, at: Ref) -> NotFound:
     models.find(connection, at.model)
     if at.number is not None:
         newest = connection.execute(_latest, {"model": at.model, "limit": 1}).one_or_none()
-        has = "none yet" if newest is None else f"1 to {newest.number}"
+        has = "it has none yet" if newest is None else f"its versions are 1 to {newest.number}"
         return VersionNotFound(
             f"{at.model} has no version {at.number}",
-            hint=f"its versions are {has}; `visutility versions {at.model}` lists them",
+            hint=f"{has}; `visutility versions {at.model}` lists them",
         )
     found = aliases(connection, at.model)
     close = get_close_matches(at.alias or "", found, n=1)
-    has = f"did you mean {at.model}@{close[0]}?" if close else f"its aliases are {', '.join(found) or 'none yet'}"
+    has = f"did you mean {at.model}@{close[0]}?" if close else f"it has {', '.join(found) or 'no aliases yet'}"
     return AliasNotFound(f"{at.model} has no alias {at.alias!r}", hint=has)
 
 
