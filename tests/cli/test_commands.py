@@ -323,6 +323,17 @@ def test_a_worker_that_is_stopped_gives_its_run_back(tmp_path, form, number, cod
         assert len(project.registry.versions(MODEL)) == 1
 
 
+@pytest.fixture
+def usual_signals():
+    """Have both signals do what they do in a process that no shell told to ignore them."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_heard_within_a_command_and_as_before_after_it(number):
     before = signal.getsignal(number)
@@ -333,6 +344,7 @@ def test_signals_are_heard_within_a_command_and_as_before_after_it(number):
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.usefixtures("usual_signals")
 def test_sigterm_twice_does_not_interrupt_the_cleaning_up():
     with interrupt.heard():
         with pytest.raises(KeyboardInterrupt):
