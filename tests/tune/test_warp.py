@@ -8,7 +8,7 @@ from scipy.stats import yeojohnson
 
 from visutility.core.rng import rng
 from visutility.tune.surrogate import warp as module
-from visutility.tune.surrogate.warp import POWERS, warped
+from visutility.tune.surrogate.warp import POWERS, bend_of, warped
 
 FINITE = st.floats(-1e12, 1e12, allow_nan=False)
 
@@ -46,7 +46,7 @@ def test_one_diverged_trial_does_not_flatten_the_others(disaster):
 
 def test_the_bend_is_yeo_and_johnsons():
     z = rng(0, "bend").standard_normal(30) * 3.0
-    bent = module._bend(z, POWERS[:, None])
+    bent = module._bent(z, POWERS[:, None])
     for row, power in zip(bent, POWERS, strict=True):
         assert row == pytest.approx(yeojohnson(z, power), rel=1e-12)
 
@@ -55,3 +55,10 @@ def test_skewed_values_become_more_even():
     y = np.exp(3.0 * rng(1, "skew").standard_normal(200))
     plain = (y - y.mean()) / y.std()
     assert abs(np.mean(warped(y) ** 3)) < 0.5 < 2.0 < np.mean(plain**3)
+
+
+def test_a_map_learnt_from_some_values_places_others_in_order():
+    bend = bend_of(rng(2, "some").standard_exponential(30))
+    placed = bend(np.array([-5.0, 0.1, 0.2, 3.0, 1e300]))
+    assert (np.diff(placed) > 0.0).all()
+    assert bend_of(np.ones(3))(np.array([0.0, 2.0])).tolist() == [0.0, 0.0]

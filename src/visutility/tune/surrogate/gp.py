@@ -165,6 +165,12 @@ class Posterior:
     alpha: Array  # (n,) covariance⁻¹ y
     onto: Array | None  # (n,) factor on each row's covariance with what is predicted
 
+    def fitness(self, count: int) -> float:
+        """Return log p of the last `count` targets given the ones before them, up to a constant."""
+        last = slice(len(self.alpha) - count, None)
+        white = (self.lower.T @ self.alpha)[last]
+        return -0.5 * float(white @ white) - float(np.log(self.lower.diagonal()[last]).sum())
+
     def mean(self, x: Array) -> Array:
         """Return the mean (m,) of the function at features x (m, c). RW (2.25)."""
         return np.asarray(self._cross(x / self.hyper.lengths[self.groups])[0] @ self.alpha)
