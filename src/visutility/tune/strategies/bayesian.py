@@ -2,7 +2,7 @@
 
 Matérn 5/2 with one length scale a parameter (`surrogate.gp`), values bent to a normal shape (`surrogate.warp`), the
 log of the expected improvement (`surrogate.acquisition`). Conditional and unordered parameters: `surrogate.features`.
-Earlier studies of the same model: `surrogate.memory`.
+Earlier studies: `surrogate.memory`.
 """
 
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ import numpy as np
 
 from visutility.core.errors import InvalidSetting
 from visutility.core.rng import rng
-from visutility.tune.space import Params, Units
+from visutility.tune.space import Mask, Params, Units
 from visutility.tune.strategies._fresh import fresh
 from visutility.tune.strategies.sobol import sobol_point
 from visutility.tune.strategy import AbstractStrategy, State
 from visutility.tune.surrogate.acquisition import Improvement, maximise
 from visutility.tune.surrogate.features import Layout, layout
-from visutility.tune.surrogate.gp import Posterior, Prior
+from visutility.tune.surrogate.gp import Array, Posterior, Prior
 from visutility.tune.surrogate.memory import Memory, recall
 from visutility.tune.surrogate.model import FIRST, Seen, own_process
 
 EXACT: Final = Prior(noise=(-7.0, 2.0))
 NOISY: Final = Prior()
 TURNS: Final = ((EXACT, 0.0), (NOISY, 0.0), (EXACT, 0.3), (NOISY, 0.3))  # by trial number: prior, least improvement
-HEDGE: Final = 3  # with a history, every third suggestion is the new study's own
-EXTRA: Final = 2  # more trials of the initial design where the history turned out to be of no use
 CENTRES: Final = 16  # best trials that the search for the next one knows of
+HEDGE: Final = 3  # with a history, every third trial is chosen as if there were none
+MORE: Final = 2  # Sobol trials added where the history turned out to be of no use
 
 
 @final
@@ -35,14 +35,15 @@ CENTRES: Final = 16  # best trials that the search for the next one knows of
 class Bayesian(AbstractStrategy):
     """Suggests where the expected improvement over the best trial so far is greatest.
 
-    The first `initial` trials are a Sobol sequence. Then each suggestion takes its turn with one of two beliefs, that
-    the objective is exact and that it is noisy, and every other pair of turns asks for an improvement of at least .3
-    spreads of the values: where one belief is stuck, another is not. Failed trials count as bad ones, pending ones as
-    if they had the value expected of them. No configuration comes twice while the space has another.
+    Without a history the first `initial` trials are a Sobol sequence. Then each suggestion takes its turn with one of
+    two beliefs, that the objective is exact and that it is noisy, and every other pair of turns asks for an improvement
+    of at least .3 spreads of the values: where one belief is stuck, another is not. Failed trials count as bad ones,
+    pending ones as if they had the value expected of them. No configuration comes twice while the space has another.
 
-    With a history, trial 0 is the earlier configuration expected to be best here, and then two of three suggestions
-    come from one process over all studies, as far as the new values bear the old ones out; the third is the new
-    study's own. Where they do not bear them out, all are.
+    With a history, the first trial is the earlier configuration that one process over all studies expects most of, and
+    the next ones have the greatest expected improvement under that process. From the second value on, the data decide
+    how alike the studies are; where they are not alike at all, suggestions are those of the study alone. Every third
+    trial, the second one first, is chosen as if there were no history, so that a misleading one is found out.
 
     `candidates` configurations are compared for each suggestion; the process sees at most `points` trials, so that
     the cost of a suggestion is bounded (`surrogate.model`).
@@ -65,43 +66,46 @@ class Bayesian(AbstractStrategy):
         plan = layout(state.space)
         draw = rng(state.seed, self.name, number)
         seen = Seen.of(state, plan)
-        needed, found = self.initial, None
-        memory = recall(state.history, plan) if state.history and plan.parameters else None
+        memory = recall(state.history, plan) if plan.parameters else None
+        needed = self.initial
         if memory is not None:
-            level, process = memory.process(seen, plan, self.points)
+            level = memory.level(seen, plan, self.points)
             if level > 0.0 and number % HEDGE != 1:
-                return self._warm(state, seen, plan, memory, process, draw) or _spread(state, number, draw)
-            needed = self.initial + EXTRA if level == 0.0 else FIRST
+                process = memory.process(seen, plan, self.points, level)
+                return self._with_memory(state, plan, seen, memory, process, draw) or _spread(state, number, draw)
+            needed = self.initial + MORE if level == 0.0 else FIRST
         started = len(state.observed) + len(state.pending)
-        if started >= needed and len(seen.values) >= FIRST and plan.parameters:
-            prior, least = TURNS[number % len(TURNS)]
-            found = self._cold(state, seen, plan, own_process(seen, plan, prior, self.points), least, draw)
-        return found or _spread(state, number, draw)
+        if started < needed or len(seen.values) < FIRST or not plan.parameters:
+            return _spread(state, number, draw)
+        prior, least = TURNS[number % len(TURNS)]
+        process = own_process(seen, plan, prior, self.points)
+        means = process.mean(seen.x)
+        target = Improvement(process, _lowest(process, seen, means) - least, plan)
+        found = self._search(target, state.units[seen.at], state.masks[seen.at], means, draw)
+        return _untried(state, seen, found) or _spread(state, number, draw)
 
-    def _cold(
-        self, state: State, seen: Seen, plan: Layout, process: Posterior, least: float, draw: np.random.Generator
+    def _with_memory(
+        self, state: State, plan: Layout, seen: Seen, memory: Memory, process: Posterior, draw: np.random.Generator
     ) -> Params | None:
-        """Search by the new study alone, for an improvement of at least `least` spreads."""
-        means = process.mean(np.concatenate([seen.x, seen.pending]))
-        best = Improvement(process, float(means.min()) - least, plan)
-        centres = seen.at[np.argsort(means[: len(seen.x)], kind="stable")[:CENTRES]]
-        found = maximise(best, state.units[centres], state.masks[centres], draw, self.candidates)
-        return _untried(state, seen, found)
-
-    def _warm(
-        self, state: State, seen: Seen, plan: Layout, memory: Memory, process: Posterior, draw: np.random.Generator
-    ) -> Params | None:
-        """Search by all studies; before there is a value, return the earlier configuration expected to be best."""
+        """The best earlier configuration before there is a value, then the greatest expected improvement."""
         old = process.mean(memory.x)
         if not len(seen.values):
             return _untried(state, seen, memory.units[np.argsort(old, kind="stable")])
-        means = process.mean(np.concatenate([seen.x, seen.pending]))
+        means = process.mean(seen.x)
+        target = Improvement(process, _lowest(process, seen, means), plan)
         units = np.concatenate([state.units[seen.at], memory.units])
         masks = np.concatenate([state.masks[seen.at], memory.masks])
-        centres = np.argsort(np.concatenate([means[: len(seen.x)], old]), kind="stable")[:CENTRES]
-        best = Improvement(process, float(means.min()), plan)
-        found = maximise(best, units[centres], masks[centres], draw, self.candidates)
-        return _untried(state, seen, found)
+        return _untried(state, seen, self._search(target, units, masks, np.concatenate([means, old]), draw))
+
+    def _search(self, target: Improvement, units: Units, masks: Mask, means: Array, draw: np.random.Generator) -> Units:
+        best = np.argsort(means, kind="stable")[:CENTRES]
+        return maximise(target, units[best], masks[best], draw, self.candidates)
+
+
+def _lowest(process: Posterior, seen: Seen, means: Array) -> float:
+    """The least mean over completed (n,) and pending trials: what has to be improved on."""
+    waiting = process.mean(seen.pending) if len(seen.pending) else means
+    return float(min(means.min(), waiting.min()))
 
 
 def _spread(state: State, number: int, draw: np.random.Generator) -> Params:

@@ -20,10 +20,10 @@ from visutility.tune.surrogate.model import BAD, Seen, thinned, with_others
 from visutility.tune.surrogate.warp import Bend, bend_of
 
 STUDIES: Final = 8  # the latest ones are remembered
-ROWS: Final = 200  # trials of all of them together
+ROWS: Final = 200  # trials of all of them together, and at most as many of the new study
 LEVELS: Final = (0.0, 0.5, 0.8, 0.93, 0.98)  # ρ
-UNTOLD: Final = 0.8  # ρ before there are three values to choose it by
-ENOUGH: Final = 3
+UNTOLD: Final = 0.8  # ρ before there are enough values to choose it by
+ENOUGH: Final = 2
 SHIFT: Final = 0.5  # ridge of the match of scales, in trials: how many believe that the level did not change
 STRETCH: Final = 3.0  # and that the spread did not
 
@@ -39,20 +39,30 @@ class Memory:
     targets: Array  # (h,) each study's values on its own scale, mean 0 and spread 1
     ages: Array  # (h,) 1 for the latest study
     bend: Bend  # the scale of the latest study
-    hyper: Hyper  # fitted to all of it at ρ = 0.8
+    hyper: Hyper  # fitted to all of them at ρ = 0.8
 
-    def process(self, seen: Seen, plan: Layout, points: int) -> tuple[float, Posterior]:
-        """Return the chosen ρ and the process of the earlier studies and this one."""
-        new = self.matched(seen, plan)
-        at = thinned(seen.values, points)
-        x, y = np.concatenate([self.x, seen.x[at]]), np.concatenate([self.targets, new[at]])
-        ages = np.concatenate([self.ages, np.zeros(len(at))])
-        level = UNTOLD
-        if len(new) >= ENOUGH:
-            found = [condition(self.hyper, x, y, plan.groups, *relation(ages, one)).fitness(len(at)) for one in LEVELS]
-            level = LEVELS[int(np.argmax(found))]
+    def level(self, seen: Seen, plan: Layout, points: int) -> float:
+        """Return ρ: the level under which the new values are most likely given the old ones, 0.8 before two values."""
+        if len(seen.values) < ENOUGH:
+            return UNTOLD
+        x, y, ages = self._joined(seen, plan, points)
+        count = len(y) - len(self.targets)
+        fits = [condition(self.hyper, x, y, plan.groups, *relation(ages, one)).fitness(count) for one in LEVELS]
+        return LEVELS[int(np.argmax(fits))]
+
+    def process(self, seen: Seen, plan: Layout, points: int, level: float) -> Posterior:
+        """Return the process of this study given the earlier ones, at most `points` trials of its own, and a ρ."""
+        x, y, ages = self._joined(seen, plan, points)
+        new = y[len(self.targets) :]
         bad = float(np.quantile(new if len(new) else self.targets, BAD))
-        return level, with_others(self.hyper, plan, seen, x, y, bad, points, *relation(ages, level))
+        return with_others(self.hyper, plan, seen, x, y, bad, points, *relation(ages, level))
+
+    def _joined(self, seen: Seen, plan: Layout, points: int) -> tuple[Array, Array, Array]:
+        """Features, targets and ages of the old trials, then the new ones."""
+        at = thinned(seen.values, min(points, ROWS))
+        new = self.matched(seen, plan)[at]
+        ages = np.concatenate([self.ages, np.zeros(len(at))])
+        return np.concatenate([self.x, seen.x[at]]), np.concatenate([self.targets, new]), ages
 
     def matched(self, seen: Seen, plan: Layout) -> Array:
         """Return the new values (n,) moved and stretched to the scale of the old ones.
@@ -97,14 +107,14 @@ def remember(history: Sequence[Past], plan: Layout) -> Memory | None:
     Configurations are adopted into the space. Of more than 200 trials each study keeps its share: the better half of
     them and as many evenly over time.
     """
-    kept = [(p, v) for p, v in ((past, _adopted(past, plan)) for past in history) if len(v) >= 2][-STUDIES:]
+    kept = [trials for trials in (_adopted(past, plan) for past in history) if len(trials) >= 2][-STUDIES:]
     if not kept:
         return None
     share = max(ROWS // len(kept), 2)
     params: list[Params] = []
     targets: list[Array] = []
     ages: list[float] = []
-    for age, (_, trials) in zip(range(len(kept), 0, -1), kept, strict=True):
+    for age, trials in zip(range(len(kept), 0, -1), kept, strict=True):
         values = np.array([value for _, value in trials])
         bend = bend_of(values)
         places = thinned(values, share)
