@@ -6,6 +6,7 @@ none can start to write. `synchronous=FULL` is the default: a commit survives a 
 """
 
 import sqlite3
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class Store:
         self.url = url
         self.clock = clock
         self.engine = make_engine(url)
+        weakref.finalize(self, self.engine.dispose)  # a store that nobody closed leaves no open file behind
 
     @contextmanager
     def write(self, name: str) -> Iterator[Tx]:
