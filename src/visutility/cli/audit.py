@@ -41,7 +41,7 @@ def verify(
         show.say(f"{one.where}: {one.problem}")
     if findings:
         raise AuditBroken(
-            f"{len(findings)} findings in a log of {seq} events",
+            f"{len(findings)} {'finding' if len(findings) == 1 else 'findings'} in a log of {seq} events",
             hint="keep the files as they are, and compare with a backup",
         )
     show.say(f"whole: {seq} events, every covered row and every served artifact as it was written")
