@@ -10,7 +10,6 @@ from typing import Any, Final, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import erfcx, ndtr
 
 from visutility.tune.listing import listing
@@ -97,6 +96,8 @@ class Improvement:
 
     def climb(self, units: Units, mask: Mask) -> Units:
         """Return rows (m, d), not yet snapped, after L-BFGS-B along the smooth active columns of all rows at once."""
+        from scipy.optimize import minimize  # half of what importing this package would cost
+
         layout, rows = self.layout, len(units)
         free = mask[:, layout.smooth]
         if not free.any():

@@ -12,7 +12,6 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
-from scipy.optimize import minimize
 
 from visutility.core.errors import InvalidSetting
 
@@ -136,6 +135,8 @@ def fit(
 
     Arguments as in `negative_log_posterior`. Depends on them alone, so that it answers the same in every process.
     """
+    from scipy.optimize import minimize  # half of what importing this package would cost
+
     data = (x, y, groups, prior, between)
     first, *others = (start.vector() for start in starts)
     if others:
