@@ -95,7 +95,7 @@ class Search:
             curves.extend(_curves(trials[number], self.direction))
         return replace(
             self,
-            state=State(self.state.space, self.state.seed, observed, under_way, self.state.history),
+            state=State(self.state.space, self.state.seed, observed, under_way, self.state.history, self.state.problem),
             queue=self.queue[taken:],
             asked=len(trials),
             pending=pending,

@@ -8,21 +8,35 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from visutility.tune.problem import Problem
 from visutility.tune.space import Mask, Params, Space, Units
+
+ONE_VALUE: Final = Problem()
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A trial's end. `value` is finite and lower is better; None says that the trial failed."""
+    """A trial's end. `value` is finite and lower is better; None says that the trial failed.
+
+    `others` are the further objectives of a study that has several, lower is better. `excess` says by how much each
+    constraint is exceeded: it holds at 0 and below. Both are empty for a failed trial.
+    """
 
     number: int
     params: Params
     value: float | None
+    others: tuple[float, ...] = ()
+    excess: tuple[float, ...] = ()
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the trial has a value and holds every constraint."""
+        return self.value is not None and all(e <= 0.0 for e in self.excess)
 
 
 @final
@@ -59,6 +73,7 @@ class State:
     observed: tuple[Observation, ...] = ()
     pending: tuple[tuple[int, Params], ...] = ()
     history: tuple[Past, ...] = ()
+    problem: Problem = ONE_VALUE
     _encoded: tuple[Units, Mask] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -102,9 +117,10 @@ class State:
         return State(
             space,
             self.seed,
-            tuple(Observation(o.number, params, o.value) for o, params in seen if params is not None),
+            tuple(replace(o, params=params) for o, params in seen if params is not None),
             tuple((number, params) for number, params in waiting if params is not None),
             self.history,
+            self.problem,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +128,8 @@ class State:
         return {
             "space": self.space.to_json(),
             "seed": self.seed,
-            "observed": [[o.number, o.params, o.value] for o in self.observed],
+            "problem": self.problem.to_json(),
+            "observed": [[o.number, o.params, o.value, list(o.others), list(o.excess)] for o in self.observed],
             "pending": [[number, params] for number, params in self.pending],
             "history": [past.to_json() for past in self.history],
         }
@@ -123,9 +140,13 @@ class State:
         return State(
             Space.from_json(data["space"]),
             data["seed"],
-            tuple(Observation(number, dict(params), value) for number, params, value in data["observed"]),
+            tuple(
+                Observation(number, dict(params), value, tuple(others), tuple(excess))
+                for number, params, value, others, excess in data["observed"]
+            ),
             tuple((number, dict(params)) for number, params in data["pending"]),
             tuple(Past.from_json(past) for past in data["history"]),
+            Problem.from_json(data["problem"]),
         )
 
 
@@ -147,9 +168,9 @@ class AbstractStrategy(ABC):
         """
 
     @final
-    def init(self, space: Space, seed: int, history: Sequence[Past] = ()) -> State:
+    def init(self, space: Space, seed: int, history: Sequence[Past] = (), problem: Problem = ONE_VALUE) -> State:
         """Return the state of a study that has no trials."""
-        return State(space, seed, history=tuple(history))
+        return State(space, seed, history=tuple(history), problem=problem)
 
     @final
     def asked(self, state: State, number: int, params: Params) -> State:
@@ -157,10 +178,20 @@ class AbstractStrategy(ABC):
         return state.with_pending(number, dict(params))
 
     @final
-    def observe(self, state: State, number: int, params: Params, value: float | None) -> State:
+    def observe(
+        self,
+        state: State,
+        number: int,
+        params: Params,
+        value: float | None,
+        others: Sequence[float] = (),
+        excess: Sequence[float] = (),
+    ) -> State:
         """Return the state once trial `number` ended: a value, lower is better; None or not finite: it failed."""
-        finite = value is not None and math.isfinite(value)
-        return state.with_observed(Observation(number, dict(params), float(value) if finite else None))  # type: ignore[arg-type]
+        if value is None or not math.isfinite(value):
+            return state.with_observed(Observation(number, dict(params), None))
+        seen = Observation(number, dict(params), float(value), tuple(map(float, others)), tuple(map(float, excess)))
+        return state.with_observed(seen)
 
     @final
     @property
