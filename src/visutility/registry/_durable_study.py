@@ -14,7 +14,8 @@ from visutility.registry._study_rows import CLOSED, OPEN, StudyRecord
 from visutility.store import audit
 from visutility.store.engine import Store, Tx
 from visutility.tune.factory import find_strategy
-from visutility.tune.rungs import MedianStopping, check_report
+from visutility.tune.options import options_of
+from visutility.tune.rungs import check_report
 from visutility.tune.search import Search, best_of, past_of
 from visutility.tune.strategy import Past
 from visutility.tune.trial import PRUNED, Outcome, Result, Trial, judge
@@ -55,7 +56,9 @@ class DurableStudy:
         self.reason = record.reason
         strategy = find_strategy(record.strategy)(**record.settings)
         state = strategy.init(record.space, record.seed, history)
-        self._fresh = Search(strategy, state, record.direction, record.budget, MedianStopping(), record.enqueued)
+        self._fresh = Search(
+            strategy, state, options_of(record.direction, record.objective), record.budget, record.enqueued
+        )
         self._search = self._fresh  # as of some commit; brought up to date by `_now`
 
     @property

@@ -1,7 +1,10 @@
 """Tuning: typed search spaces, studies, and the strategies that make suggestions. NumPy and SciPy only."""
 
+from visutility.tune.constraints import AtLeast, AtMost
 from visutility.tune.drive import Study
 from visutility.tune.factory import Chosen, find_strategy, make_strategy
+from visutility.tune.options import Options, options_of
+from visutility.tune.problem import Problem
 from visutility.tune.rungs import MedianStopping
 from visutility.tune.space import Choice, Equals, Float, Int, Parameter, Params, Space, Value
 from visutility.tune.strategies import STRATEGIES
@@ -11,6 +14,8 @@ from visutility.tune.trial import Failure, Outcome, Result, Trial
 __all__ = [
     "STRATEGIES",
     "AbstractStrategy",
+    "AtLeast",
+    "AtMost",
     "Choice",
     "Chosen",
     "Equals",
@@ -19,10 +24,12 @@ __all__ = [
     "Int",
     "MedianStopping",
     "Observation",
+    "Options",
     "Outcome",
     "Parameter",
     "Params",
     "Past",
+    "Problem",
     "Result",
     "Space",
     "State",
@@ -31,4 +38,5 @@ __all__ = [
     "Value",
     "find_strategy",
     "make_strategy",
+    "options_of",
 ]

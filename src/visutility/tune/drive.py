@@ -13,19 +13,27 @@ from visutility.core.errors import (
     InvalidSetting,
     StudyClosed,
 )
-from visutility.tune.factory import AUTO, make_strategy
+from visutility.tune.constraints import Constraint
+from visutility.tune.factory import AUTO, check_heeds, make_strategy
 from visutility.tune.history import Earlier, as_history
+from visutility.tune.options import options_of
 from visutility.tune.rungs import MedianStopping, check_report
-from visutility.tune.search import Search, best_of, past_of
+from visutility.tune.search import Search, past_of
 from visutility.tune.snapshot import read_snapshot, write_snapshot
 from visutility.tune.space import Params, Space
+from visutility.tune.standing import best_with, front_of, volume_of
 from visutility.tune.strategy import AbstractStrategy, Past
-from visutility.tune.trial import PENDING, PRUNED, Failure, Outcome, Result, Trial, judge, sign
+from visutility.tune.trial import PENDING, PRUNED, Failure, Outcome, Result, Trial, sign
 
 
 @final
 class Study:
     """One search over `space`, for the lowest (`direction="maximize"`: highest) value of `objective`.
+
+    Several objectives: `direction` maps each metric to its direction, `objective` is left out, and `front` is what was
+    found. `constraints` map metrics to `AtMost(bound)` or `AtLeast(bound)`: `best` and `front` are among the trials
+    that hold them. `deterministic` promises that the same configuration has the same value; `noise` declares the
+    standard deviation of a value, which is learnt otherwise.
 
     `strategy` is a name, "auto" or a strategy of your own; `history` holds earlier studies, oldest first: a `Study`, a
     `Past`, or a list of (params, value) in this study's direction. `budget` closes the study after that many trials.
@@ -36,13 +44,16 @@ class Study:
     def __init__(
         self,
         space: Space,
-        direction: str = "minimize",
+        direction: str | Mapping[str, str] = "minimize",
         strategy: str | AbstractStrategy = AUTO,
         seed: int = 0,
         history: Sequence[Earlier] = (),
         objective: str = "value",
         budget: int | None = None,
         *,
+        constraints: Mapping[str, Constraint] | None = None,
+        deterministic: bool = False,
+        noise: float | None = None,
         modality: str | None = None,
         stopping: MedianStopping | None = MedianStopping(),  # noqa: B008 (frozen)
     ) -> None:
@@ -50,25 +61,32 @@ class Study:
             raise InvalidSetting(f"space {space!r:.80} is not a Space", hint="write Space({'name': Float(0, 1)})")
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise InvalidSetting(f"seed {seed!r} is not a whole number", hint="pass an int")
-        if not isinstance(objective, str) or not objective:
-            raise InvalidSetting(f"objective {objective!r} is not a text", hint="name the metric")
-        sign(direction)
-        past = as_history(history, space, direction)
+        options = options_of(
+            direction, objective, constraints=constraints, deterministic=deterministic, noise=noise, stopping=stopping
+        )
+        past = as_history(history, space, options.direction)
         if isinstance(strategy, AbstractStrategy):
             made, reason = strategy, "it was given"
+            check_heeds(type(strategy), options.problem)
             make_strategy("random", space=space, budget=budget)  # checks the budget
         else:
-            chosen = make_strategy(strategy, space=space, budget=budget, history=past, modality=modality)
+            chosen = make_strategy(
+                strategy, space=space, budget=budget, history=past, modality=modality, problem=options.problem
+            )
             made, reason = chosen.strategy, chosen.reason
-        self.space = space
-        self.direction = direction
-        self.objective = objective
-        self.seed = seed
-        self.budget = budget
-        self.strategy_name = made.name
+        self._begin(Search(made, made.init(space, seed, past, options.problem), options, budget), reason)
+
+    def _begin(self, search: Search, reason: str) -> None:
+        self.space = search.state.space
+        self.options = search.options
+        self.direction = search.options.direction  # of the first objective
+        self.objective = search.options.objective
+        self.seed = search.state.seed
+        self.budget = search.budget
+        self.strategy_name = search.strategy.name
         self.reason = reason
         self._lock = threading.RLock()
-        self._search = Search(made, made.init(space, seed, past), direction, budget, stopping)
+        self._search = search
         self._trials: list[Trial] = []
         self._reports: dict[int, dict[int, float]] = {}  # of pending trials, by step
         self._told: list[int] = []
@@ -109,10 +127,11 @@ class Study:
         """End a trial with its value, its metrics or a `Failure`; return it as it ended.
 
         A value that is not finite is a failed trial. Raises `TrialNotFound`, `TrialClosed` when it ended already,
-        `MissingMetric` when metrics lack the objective, `InvalidObservation` for no number; then nothing is told.
+        `MissingMetric` when a metric is lacking that is an objective or constrained, `InvalidObservation` for no
+        number; then nothing is told.
         """
         with self._lock:
-            return self._end(trial, judge(result, self.objective))
+            return self._end(trial, self.options.judge(result))
 
     def report(self, trial: Trial | int, step: int, value: float) -> bool:
         """Keep an intermediate value of the objective; return whether the trial should go on.
@@ -136,9 +155,31 @@ class Study:
 
     @property
     def best(self) -> Trial:
-        """The complete trial with the best value, the earliest of equals. Raises `TrialNotFound` when there is none."""
+        """The feasible trial with the best value, the earliest of equals.
+
+        Raises `TrialNotFound` when there is none (where constraints are the reason, it names the trial that breaks them
+        least), and `Invalid` with several objectives, where `front` is what was found.
+        """
         with self._lock:
-            return self._public(best_of(self._trials, self.direction))
+            return self._public(best_with(self._trials, self.options))
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """The feasible trials that no other one is better than in one objective and as good in all, by number.
+
+        Raises `TrialNotFound` when there is none, as `best` does.
+        """
+        with self._lock:
+            return tuple(map(self._public, front_of(self._trials, self.options)))
+
+    def hypervolume(self, reference: Mapping[str, float]) -> float:
+        """Return the exact volume that `front` dominates, bounded by a value of each objective that is worse.
+
+        What is not better than the reference in every objective adds nothing; 0 before the first feasible trial.
+        Raises `InvalidSetting` for a reference that lacks an objective.
+        """
+        with self._lock:
+            return volume_of(self._trials, self.options, reference)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -148,19 +189,19 @@ class Study:
 
     @property
     def history(self) -> list[tuple[Params, float]]:
-        """The (configuration, value) of each complete trial, in the order told, in the study's direction."""
+        """The (configuration, value) of each feasible trial, in the order told; of the first objective."""
         flip = sign(self.direction)
         return [(dict(params), flip * value) for params, value in self.past().trials]
 
     def past(self) -> Past:
-        """Return the complete trials as an earlier study for another one, oldest first, lower is better."""
+        """Return the feasible trials as an earlier study for another one, oldest first, lower is better."""
         with self._lock:
             return past_of("study", self.space, self.direction, (self._trials[number] for number in self._told))
 
     def optimize(self, objective: Callable[[Params], Result], n: int) -> Trial:
         """Ask, call `objective(params)` and tell, `n` times or until the study closes; return the best trial.
 
-        An exception ends its trial as failed and comes through.
+        An exception ends its trial as failed and comes through. With several objectives: the first of `front`.
         """
         for _ in range(n):
             try:
@@ -172,12 +213,12 @@ class Study:
             except BaseException as error:
                 self.tell(trial, Failure(f"{type(error).__name__}: {error}"))
                 raise
-        return self.best
+        return self.best if len(self.options.objectives) == 1 else self.front[0]
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole study as plain data for JSON; `restore` goes on from it exactly."""
         with self._lock:
-            return write_snapshot(self._search, self.objective, self.reason, self.trials, self._told)
+            return write_snapshot(self._search, self.reason, self.trials, self._told)
 
     @classmethod
     def restore(cls, data: Mapping[str, Any], strategy: AbstractStrategy | None = None) -> "Study":
@@ -186,19 +227,8 @@ class Study:
         Raises `Invalid` when the data was cut, edited or written by a newer release.
         """
         stored = read_snapshot(data, strategy)
-        state = stored.search.state
-        study = cls(
-            state.space,
-            stored.search.direction,
-            stored.search.strategy,
-            state.seed,
-            state.history,
-            stored.objective,
-            stored.search.budget,
-            stopping=stored.search.stopping,
-        )
-        study.reason = stored.reason
-        study._search = stored.search
+        study = cls.__new__(cls)
+        study._begin(stored.search, stored.reason)
         study._trials = [replace(t, reports=()) if t.state == PENDING else t for t in stored.trials]
         study._reports = {t.number: dict(t.reports) for t in stored.trials if t.state == PENDING}
         study._told = list(stored.told)
@@ -218,4 +248,5 @@ class Study:
         """A copy whose parameters and metrics the caller may change."""
         kept = self._reports.get(trial.number)
         reports = trial.reports if kept is None else tuple(kept.items())
-        return replace(trial, params=dict(trial.params), metrics=dict(trial.metrics), reports=reports)
+        params, metrics, excess = dict(trial.params), dict(trial.metrics), dict(trial.excess)
+        return replace(trial, params=params, metrics=metrics, reports=reports, excess=excess)

@@ -9,9 +9,10 @@ from importlib.metadata import entry_points
 from typing import Any, final
 
 from visutility.core.errors import InvalidSetting
+from visutility.tune.problem import Problem
 from visutility.tune.space import Choice, Space
 from visutility.tune.strategies import STRATEGIES
-from visutility.tune.strategy import AbstractStrategy, Past
+from visutility.tune.strategy import ONE_VALUE, AbstractStrategy, Past
 
 GROUP = "visutility.strategies"
 AUTO = "auto"
@@ -37,20 +38,24 @@ def make_strategy(
     budget: int | None = None,
     history: Sequence[Past] = (),
     modality: str | None = None,
+    problem: Problem = ONE_VALUE,
     **settings: Any,
 ) -> Chosen:
     """Return the strategy of that name with these settings, or with "auto" the one that fits.
 
     `budget` is the number of trials there will be, None when that is open; `modality` what the model sees, such as
-    "image" or "tabular". Raises `InvalidSetting` for an unknown name, a setting the strategy does not have, or a
-    budget below 1.
+    "image" or "tabular". Raises `InvalidSetting` for an unknown name, a setting the strategy does not have, a budget
+    below 1, or a problem of which the strategy would overlook a part.
     """
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
         raise InvalidSetting(f"budget {budget!r} is not a number of trials", hint="give at least 1, or None")
     reason = "it was asked for by name"
     if kind == AUTO:
         kind, reason = _choose(space, budget, history, modality)
+        if missed := find_strategy(kind).overlooks(problem):
+            kind, reason = "bayesian", f"{kind} does not take {' and '.join(missed)} into account"
     cls = find_strategy(kind)
+    check_heeds(cls, problem)
     known = sorted(f.name for f in fields(cls) if f.init)
     if not set(settings) <= set(known):
         raise InvalidSetting(
@@ -58,6 +63,15 @@ def make_strategy(
             hint=f"it takes {known}" if known else "it has none",
         )
     return Chosen(cls(**settings), reason)
+
+
+def check_heeds(cls: type[AbstractStrategy], problem: Problem) -> None:
+    """Raise `InvalidSetting` when suggestions of this strategy would wrongly overlook a part of the problem."""
+    if missed := cls.overlooks(problem):
+        able = sorted(name for name, one in STRATEGIES.items() if not one.overlooks(problem))
+        raise InvalidSetting(
+            f"strategy {cls.name!r} does not take {' and '.join(missed)} into account", hint=f"use one of {able}"
+        )
 
 
 def find_strategy(kind: str) -> type[AbstractStrategy]:

@@ -20,6 +20,12 @@ class Problem:
     deterministic: bool = False
     noise: float | None = None
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """What a strategy has to heed beyond one objective: "objectives", "constraints"."""
+        asked = {"objectives": self.objectives > 1, "constraints": self.constraints > 0}
+        return frozenset(name for name, is_asked in asked.items() if is_asked)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads."""
         return asdict(self)

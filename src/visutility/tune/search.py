@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from visutility.core.errors import StudyClosed, TrialClosed, TrialNotFound
-from visutility.tune.rungs import Curve, MedianStopping, curve, keep_going
+from visutility.tune.options import USUAL, Options
+from visutility.tune.rungs import Curve, curve, keep_going
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
-from visutility.tune.trial import COMPLETE, ENQUEUED, PENDING, PRUNED, Trial, sign
+from visutility.tune.trial import COMPLETE, ENQUEUED, PENDING, Trial, sign
 
 
 @final
@@ -22,9 +23,8 @@ class Search:
 
     strategy: AbstractStrategy
     state: State
-    direction: str = "minimize"
+    options: Options = USUAL
     budget: int | None = None
-    stopping: MedianStopping | None = None
     queue: tuple[Params, ...] = ()
     asked: int = 0
     pending: tuple[Trial, ...] = ()  # by number, without their reports
@@ -58,11 +58,10 @@ class Search:
 
     def with_told(self, ended: Trial) -> "Search":
         """Return the search once a trial under way became this one, reports included."""
-        value = _observed(ended, self.direction)
         return replace(
             self,
-            state=self.strategy.observe(self.state, ended.number, ended.params, value),
-            curves=self.curves + _curves(ended, self.direction),
+            state=self.strategy.observe(self.state, ended.number, ended.params, *self.options.observed(ended)),
+            curves=self.curves + _curves(ended, self.options.direction),
             pending=tuple(trial for trial in self.pending if trial.number != ended.number),
         )
 
@@ -88,11 +87,11 @@ class Search:
         """
         taken = sum(trial.origin == ENQUEUED for trial in trials)
         pending = tuple(replace(trial, reports=()) for trial in trials if trial.state == PENDING)
-        observed = tuple(Observation(n, dict(trials[n].params), _observed(trials[n], self.direction)) for n in told)
+        observed = tuple(Observation(n, dict(trials[n].params), *self.options.observed(trials[n])) for n in told)
         under_way = tuple((trial.number, dict(trial.params)) for trial in pending)
         curves: list[Curve] = []
         for number in told:
-            curves.extend(_curves(trials[number], self.direction))
+            curves.extend(_curves(trials[number], self.options.direction))
         return replace(
             self,
             state=State(self.state.space, self.state.seed, observed, under_way, self.state.history, self.state.problem),
@@ -103,33 +102,54 @@ class Search:
         )
 
     def keeps_going(self, reports: Sequence[tuple[int, float]]) -> bool:
-        """Return whether a trial with these reports, in the study's direction, should go on."""
-        if self.stopping is None or not reports:
+        """Return whether a trial with these reports, in the first objective's direction, should go on.
+
+        With several objectives it always should: one of them says too little.
+        """
+        rule, flip = self.options.stopping, sign(self.options.direction)
+        if rule is None or not reports or len(self.options.objectives) > 1:
             return True
-        flip = sign(self.direction)
-        return keep_going(min(flip * value for _, value in reports), reports[-1][0], self.curves, self.stopping)
+        return keep_going(min(flip * value for _, value in reports), reports[-1][0], self.curves, rule)
 
 
 def past_of(name: str, space: Space, direction: str, trials: Iterable[Trial]) -> Past:
-    """Return the complete trials, in the order given, as an earlier study."""
+    """Return the complete trials that break no constraint, in the order given, as an earlier study."""
     flip = sign(direction)
-    complete = ((dict(t.params), flip * t.value) for t in trials if t.state == COMPLETE and t.value is not None)
+    complete = ((dict(t.params), flip * t.value) for t in trials if t.feasible and t.value is not None)
     return Past(name, space, tuple(complete))
 
 
 def best_of(trials: Iterable[Trial], direction: str) -> Trial:
-    """Return the complete trial with the best value, the earliest of equals; `TrialNotFound` when there is none."""
+    """Return the feasible trial with the best value, the earliest of equals.
+
+    Raises `TrialNotFound` when there is none; where all complete trials break a constraint, it names the one that
+    breaks them least.
+    """
+    flip = sign(direction)
+    return min(feasible_of(trials), key=lambda t: (flip * (t.value or 0.0), t.number))
+
+
+def feasible_of(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the complete trials that break no constraint, at least one; raises as `best_of`."""
     complete = [t for t in trials if t.state == COMPLETE and t.value is not None]
     if not complete:
         raise TrialNotFound("no trial is complete yet", hint="tell a value first")
-    flip = sign(direction)
-    return min(complete, key=lambda t: (flip * (t.value or 0.0), t.number))
+    feasible = [t for t in complete if t.feasible]
+    if not feasible:
+        least = min(complete, key=_violation)
+        broken = {name: by for name, by in least.excess.items() if by > 0.0}
+        raise TrialNotFound(
+            f"none of {len(complete)} complete trials holds every constraint",
+            hint=f"trial {least.number} is nearest: it exceeds "
+            + ", ".join(f"{name!r} by {by:.6g}" for name, by in broken.items()),
+        )
+    return feasible
 
 
-def _observed(trial: Trial, direction: str) -> float | None:
-    """What a strategy is told: the value, for a pruned trial its last report, None for a failed one."""
-    value = trial.reports[-1][1] if trial.state == PRUNED and trial.reports else trial.value
-    return None if value is None else sign(direction) * value
+def _violation(trial: Trial) -> tuple[int, float, int]:
+    """What orders infeasible trials: how many constraints are broken, by how much in all, the number."""
+    broken = [by for by in trial.excess.values() if by > 0.0]
+    return len(broken), sum(broken), trial.number
 
 
 def _curves(trial: Trial, direction: str) -> tuple[Curve, ...]:

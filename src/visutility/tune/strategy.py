@@ -154,11 +154,12 @@ class State:
 class AbstractStrategy(ABC):
     """A frozen dataclass of settings that turns a study's state into the next configuration.
 
-    Subclasses give `name`, `learns` and `suggest`, and are final.
+    Subclasses give `name`, `learns`, `heeds` and `suggest`, and are final.
     """
 
     name: ClassVar[str]
     learns: ClassVar[bool] = False  # whether told values change what it suggests
+    heeds: ClassVar[frozenset[str]] = frozenset()  # of "objectives" beyond the first, "constraints" and "priors"
 
     @abstractmethod
     def suggest(self, state: State, number: int) -> Params:
@@ -166,6 +167,12 @@ class AbstractStrategy(ABC):
 
         Draws only from `rng(state.seed, self.name, number, …)`. Raises `StudyClosed` when nothing is left to try.
         """
+
+    @final
+    @classmethod
+    def overlooks(cls, problem: Problem) -> list[str]:
+        """Return what of the problem suggestions would wrongly take no account of; one that learns nothing may."""
+        return sorted(problem.needs - cls.heeds) if cls.learns else []
 
     @final
     def init(self, space: Space, seed: int, history: Sequence[Past] = (), problem: Problem = ONE_VALUE) -> State:

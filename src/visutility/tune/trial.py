@@ -1,7 +1,7 @@
 """A trial, and what may be told about it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, TypeAlias, final
@@ -35,7 +35,8 @@ class Trial:
     """One evaluation of a configuration. Values are in the study's own direction.
 
     `origin` is "enqueued" or the strategy's name; `state` is "pending", "complete", "failed" or "pruned"; `reports`
-    are (step, value) in order of step.
+    are (step, value) in order of step. With several objectives `value` is the first one's, and `metrics` has them all.
+    `excess` says by how much each constrained metric of a complete trial breaks its bound (not at all at 0 and below).
     """
 
     number: int
@@ -46,11 +47,17 @@ class Trial:
     metrics: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
     reports: tuple[tuple[int, float], ...] = ()
+    excess: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the trial is complete and breaks no constraint."""
+        return self.state == COMPLETE and all(one <= 0.0 for one in self.excess.values())
 
     def ended(self, outcome: "Outcome") -> "Trial":
         """Return this trial with its end."""
         o = outcome
-        return replace(self, state=o.state, value=o.value, metrics=o.metrics, failure=o.failure)
+        return replace(self, state=o.state, value=o.value, metrics=o.metrics, failure=o.failure, excess=o.excess)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads."""
@@ -63,6 +70,7 @@ class Trial:
             "metrics": dict(self.metrics),
             "failure": self.failure,
             "reports": [list(report) for report in self.reports],
+            "excess": dict(self.excess),
         }
 
     @staticmethod
@@ -81,32 +89,45 @@ class Outcome:
     value: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
+    excess: Mapping[str, float] = field(default_factory=dict)
 
 
-def judge(result: Result, objective: str) -> Outcome:
+def judge(result: Result, objective: str, also: Sequence[str] = ()) -> Outcome:
     """Return what a told result means.
 
-    A mapping gives the objective by name, and other metrics to keep (those not finite are left out). A value that is
-    not finite is a failed trial. Raises `MissingMetric` when the mapping lacks the objective, `InvalidObservation` for
-    what is no number.
+    A mapping gives the objective by name, and other metrics to keep (those not finite are left out). `also` names
+    metrics that the study needs as well: further objectives, and those it constrains. Where one of them or the
+    objective is not finite, the trial failed. Raises `MissingMetric` when one is lacking, `InvalidObservation` for what
+    is no number.
     """
     if isinstance(result, Failure):
         return Outcome(FAILED, failure=result.reason)
-    metrics: dict[str, float] = {}
-    if isinstance(result, Mapping):
-        if objective not in result:
+    if not isinstance(result, Mapping):
+        number = as_number(result, "value")
+        if also:
             raise MissingMetric(
-                f"metrics {sorted(map(str, result))} lack the objective {objective!r}",
-                hint=f"report {objective!r}, or tell a Failure with the reason",
+                f"the number {result!r} alone lacks {list(also)}",
+                hint=f"tell metrics: {{{objective!r}: {number:g}, …}}",
             )
-        metrics = {checked_metric(name): as_number(value, f"metric {name!r}") for name, value in result.items()}
-        value = metrics[objective]
-        metrics = {name: number for name, number in metrics.items() if math.isfinite(number)}
-    else:
-        value = as_number(result, "value")
-    if not math.isfinite(value):
-        return Outcome(FAILED, metrics=metrics, failure=f"{objective} is {value}")
-    return Outcome(COMPLETE, value, metrics)
+        if not math.isfinite(number):
+            return Outcome(FAILED, failure=f"{objective} is {number}")
+        return Outcome(COMPLETE, number)
+    if objective not in result:
+        raise MissingMetric(
+            f"metrics {sorted(map(str, result))} lack the objective {objective!r}",
+            hint=f"report {objective!r}, or tell a Failure with the reason",
+        )
+    if lacking := [name for name in also if name not in result]:
+        raise MissingMetric(
+            f"metrics {sorted(map(str, result))} lack {lacking}, which the study needs",
+            hint=f"report {lacking[0]!r} too, or tell a Failure with the reason",
+        )
+    told = {checked_metric(name): as_number(value, f"metric {name!r}") for name, value in result.items()}
+    metrics = {name: number for name, number in told.items() if math.isfinite(number)}
+    for name in (objective, *also):
+        if name not in metrics:
+            return Outcome(FAILED, metrics=metrics, failure=f"{name} is {told[name]}")
+    return Outcome(COMPLETE, metrics[objective], metrics)
 
 
 def as_number(value: object, what: str) -> float:

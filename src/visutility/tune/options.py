@@ -1,0 +1,188 @@
+"""Everything of a study apart from its space, strategy, seed and history, as one value that can be stored."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, final
+
+from visutility.core.errors import InvalidSetting
+from visutility.tune import constraints as bounds
+from visutility.tune.constraints import Constraint, as_constraints
+from visutility.tune.problem import Problem
+from visutility.tune.rungs import MedianStopping
+from visutility.tune.trial import COMPLETE, PRUNED, Outcome, Result, Trial, judge, sign
+from visutility.tune.values import plain
+
+MEDIAN: Final = MedianStopping()
+STOPPING: Final[dict[str, type[MedianStopping]]] = {"median": MedianStopping}  # rules of `report`, by stored name
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a study is after, what is known of it beforehand, and when its trials stop. Make one with `options_of`.
+
+    `objectives` are (metric, direction) pairs, at least one; the first gives a trial's `value`. A study in memory, its
+    snapshot and its row in the database share this.
+    """
+
+    objectives: tuple[tuple[str, str], ...] = (("value", "minimize"),)
+    constraints: tuple[tuple[str, Constraint], ...] = ()
+    deterministic: bool = False
+    noise: float | None = None
+    stopping: MedianStopping | None = MEDIAN
+
+    @property
+    def objective(self) -> str:
+        """The metric that a trial's `value` is: the first objective."""
+        return self.objectives[0][0]
+
+    @property
+    def direction(self) -> str:
+        """The direction of the first objective."""
+        return self.objectives[0][1]
+
+    @property
+    def problem(self) -> Problem:
+        """What strategies are told of this."""
+        return Problem(len(self.objectives), len(self.constraints), self.deterministic, self.noise)
+
+    def judge(self, result: Result) -> Outcome:
+        """Return what a told result means; raises as `trial.judge`.
+
+        With several objectives or with constraints, each of their metrics is needed.
+        """
+        needed = dict.fromkeys([*(name for name, _ in self.objectives[1:]), *(name for name, _ in self.constraints)])
+        outcome = judge(result, self.objective, tuple(name for name in needed if name != self.objective))
+        return replace(outcome, excess=self._excess(outcome.value, outcome.metrics))
+
+    def completed(self, trial: Trial) -> Trial:
+        """Return a trial that was read from somewhere with its `excess`, which follows from its metrics."""
+        if trial.state != COMPLETE or not self.constraints:
+            return trial
+        return replace(trial, excess=self._excess(trial.value, trial.metrics))
+
+    def observed(self, ended: Trial) -> tuple[float | None, tuple[float, ...], tuple[float, ...]]:
+        """Return what a strategy is told: value, further objectives, excess of each constraint; lower is better.
+
+        A failed trial has none of them. The last report of a pruned trial stands in for its value where there is one
+        objective; what it would have done for the constraints is not known.
+        """
+        if ended.state == PRUNED and ended.reports and len(self.objectives) == 1:
+            return sign(self.direction) * ended.reports[-1][1], (), ()
+        if ended.state != COMPLETE or ended.value is None:
+            return None, (), ()
+        others = tuple(sign(direction) * ended.metrics[name] for name, direction in self.objectives[1:])
+        excess = self._excess(ended.value, ended.metrics)
+        return sign(self.direction) * ended.value, others, tuple(excess.values())
+
+    def _excess(self, value: float | None, metrics: Mapping[str, float]) -> dict[str, float]:
+        if value is None or not self.constraints:
+            return {}
+        known = {**metrics, self.objective: value}
+        return {name: one.excess(known[name]) for name, one in self.constraints}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `from_json` reads."""
+        return {
+            "objectives": [list(pair) for pair in self.objectives],
+            "constraints": [[name, bounds.to_json(one)] for name, one in self.constraints],
+            "deterministic": self.deterministic,
+            "noise": self.noise,
+            "stopping": _stopping_to_json(self.stopping),
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "Options":
+        """Return the options that `to_json` wrote; what an older release did not know has its default."""
+        default = USUAL
+        return Options(
+            tuple((name, direction) for name, direction in data["objectives"]),
+            tuple((name, bounds.from_json(one)) for name, one in data.get("constraints", ())),
+            data.get("deterministic", default.deterministic),
+            data.get("noise", default.noise),
+            _stopping_from_json(data["stopping"]) if "stopping" in data else default.stopping,
+        )
+
+
+USUAL: Final = Options()
+
+
+def options_of(
+    direction: str | Mapping[str, str] = "minimize",
+    objective: str = "value",
+    *,
+    constraints: Mapping[str, Constraint] | None = None,
+    deterministic: bool = False,
+    noise: float | None = None,
+    stopping: MedianStopping | None = MEDIAN,
+) -> Options:
+    """Return the options a user means, checked; raises `InvalidSetting` naming the value and the rule."""
+    objectives = _objectives(direction, objective)
+    if not isinstance(deterministic, bool):
+        raise InvalidSetting(f"deterministic is {deterministic!r}", hint="say True or False")
+    return Options(
+        objectives,
+        as_constraints(constraints),
+        deterministic,
+        _noise(noise, deterministic, objectives),
+        _known_rule(stopping),
+    )
+
+
+def _objectives(direction: str | Mapping[str, str], objective: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(objective, str) or not objective:
+        raise InvalidSetting(f"objective {objective!r} is not a text", hint="name the metric")
+    if not isinstance(direction, Mapping):
+        sign(direction)
+        return ((objective, direction),)
+    if objective != "value":
+        raise InvalidSetting(
+            f"objective {objective!r} beside the directions {dict(direction)!r:.80}",
+            hint="leave `objective` out: the directions name the metrics",
+        )
+    if not direction:
+        raise InvalidSetting("direction {} names no metric", hint="write {'accuracy': 'maximize'}")
+    for name, one in direction.items():
+        if not isinstance(name, str) or not name:
+            raise InvalidSetting(f"direction names the metric {name!r}, not a text", hint="name the metric")
+        sign(one)
+    return tuple(direction.items())
+
+
+def _noise(noise: object, deterministic: bool, objectives: Sequence[object]) -> float | None:
+    if noise is None:
+        return None
+    given = plain(noise)
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given) or given < 0:
+        raise InvalidSetting(
+            f"noise {noise!r} is not a standard deviation", hint="give a number of at least 0, or None to learn it"
+        )
+    if deterministic and given > 0:
+        raise InvalidSetting(f"noise {noise!r} of a deterministic objective", hint="leave one of the two out")
+    if len(objectives) > 1:
+        raise InvalidSetting(
+            f"noise {noise!r} with {len(objectives)} objectives", hint="leave it out: it is learnt for each"
+        )
+    return float(given)
+
+
+def _known_rule(stopping: MedianStopping | None) -> MedianStopping | None:
+    if stopping is not None and type(stopping) not in STOPPING.values():
+        raise InvalidSetting(
+            f"stopping {stopping!r:.80} is no rule", hint=f"use one of {sorted(STOPPING)} or None: always go on"
+        )
+    return stopping
+
+
+def _stopping_to_json(rule: MedianStopping | None) -> dict[str, Any] | None:
+    if rule is None:
+        return None
+    kind = next(name for name, cls in STOPPING.items() if isinstance(rule, cls))
+    return {"kind": kind, **asdict(rule)}
+
+
+def _stopping_from_json(data: Mapping[str, Any] | None) -> MedianStopping | None:
+    if data is None:
+        return None
+    return STOPPING[data["kind"]](**{key: value for key, value in data.items() if key != "kind"})
