@@ -1,0 +1,59 @@
+"""The tasks of benchmarks/tuning: the split, determinism, and evaluations kept on disk."""
+
+import math
+
+import pytest
+from benchmarks.tuning.memo import Memo
+from benchmarks.tuning.task import Task
+from benchmarks.tuning.tasks import DEV, REPORTED, TASKS
+
+from visutility.core.rng import rng
+from visutility.tune import Choice, Float, Space
+
+
+def test_twelve_to_choose_on_and_twelve_others():
+    assert len(DEV) == len(REPORTED) == 12
+    assert len(TASKS) == 24
+
+
+@pytest.mark.parametrize("half", [DEV, REPORTED])
+def test_each_half_is_mixed_and_conditional(half):
+    for task in half:
+        kinds = {type(p) for p in task.space.parameters.values()}
+        assert Choice in kinds, task.name
+        assert len(kinds) >= 2, task.name
+        assert any(p.when is not None for p in task.space.parameters.values()), task.name
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_configuration_always_has_the_same_loss(name):
+    task = TASKS[name]
+    draw = rng(0, name)
+    losses = []
+    for _ in range(3):
+        params = task.space.decode(draw.random(task.space.dim))
+        losses.append(task.fit(params))
+        assert task.fit(dict(reversed(params.items()))) == pytest.approx(losses[-1], rel=0, abs=0, nan_ok=True)
+    assert len(set(losses)) > 1, losses
+
+
+def test_an_evaluation_is_kept_on_disk_and_not_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("VISUTILITY_BENCH_CACHE", str(tmp_path))
+    calls = []
+
+    def run(params):
+        calls.append(params)
+        if params["x"] > 0.5:
+            raise ValueError("cannot be fitted")
+        return params["x"]
+
+    task = Task("kept", Space({"x": Float(0, 1)}), run)
+    assert task.evaluate({"x": 0.25}) == task.evaluate({"x": 0.25}) == 0.25
+    assert math.isnan(task.evaluate({"x": 0.75}))
+    assert math.isnan(task.evaluate({"x": 0.75}))
+    assert len(calls) == 2
+    again = Memo(tmp_path / "evaluations.sqlite")
+    assert again.get(Memo.key("kept", 1, {"x": 0.25})) == 0.25
+    assert math.isnan(again.get(Memo.key("kept", 1, {"x": 0.75})) or 0.0)
+    assert again.get(Memo.key("kept", 2, {"x": 0.25})) is None
+    again.close()
