@@ -4,6 +4,7 @@ from visutility.tune.constraints import AtLeast, AtMost
 from visutility.tune.drive import Study
 from visutility.tune.factory import Chosen, find_strategy, make_strategy
 from visutility.tune.options import Options, options_of
+from visutility.tune.priors import Likely, Near
 from visutility.tune.problem import Problem
 from visutility.tune.rungs import MedianStopping
 from visutility.tune.space import Choice, Equals, Float, Int, Parameter, Params, Space, Value
@@ -22,7 +23,9 @@ __all__ = [
     "Failure",
     "Float",
     "Int",
+    "Likely",
     "MedianStopping",
+    "Near",
     "Observation",
     "Options",
     "Outcome",

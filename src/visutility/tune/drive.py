@@ -17,6 +17,7 @@ from visutility.tune.constraints import Constraint
 from visutility.tune.factory import AUTO, check_heeds, make_strategy
 from visutility.tune.history import Earlier, as_history
 from visutility.tune.options import options_of
+from visutility.tune.priors import Belief
 from visutility.tune.rungs import MedianStopping, check_report
 from visutility.tune.search import Search, past_of
 from visutility.tune.snapshot import read_snapshot, write_snapshot
@@ -33,7 +34,8 @@ class Study:
     Several objectives: `direction` maps each metric to its direction, `objective` is left out, and `front` is what was
     found. `constraints` map metrics to `AtMost(bound)` or `AtLeast(bound)`: `best` and `front` are among the trials
     that hold them. `deterministic` promises that the same configuration has the same value; `noise` declares the
-    standard deviation of a value, which is learnt otherwise.
+    standard deviation of a value, which is learnt otherwise. `priors` map parameters to `Near(value)` or
+    `Likely({option: probability})`: where good values are believed to lie.
 
     `strategy` is a name, "auto" or a strategy of your own; `history` holds earlier studies, oldest first: a `Study`, a
     `Past`, or a list of (params, value) in this study's direction. `budget` closes the study after that many trials.
@@ -54,6 +56,7 @@ class Study:
         constraints: Mapping[str, Constraint] | None = None,
         deterministic: bool = False,
         noise: float | None = None,
+        priors: Mapping[str, Belief] | None = None,
         modality: str | None = None,
         stopping: MedianStopping | None = MedianStopping(),  # noqa: B008 (frozen)
     ) -> None:
@@ -62,7 +65,14 @@ class Study:
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise InvalidSetting(f"seed {seed!r} is not a whole number", hint="pass an int")
         options = options_of(
-            direction, objective, constraints=constraints, deterministic=deterministic, noise=noise, stopping=stopping
+            direction,
+            objective,
+            constraints=constraints,
+            deterministic=deterministic,
+            noise=noise,
+            stopping=stopping,
+            priors=priors,
+            space=space,
         )
         past = as_history(history, space, options.direction)
         if isinstance(strategy, AbstractStrategy):

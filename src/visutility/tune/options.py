@@ -7,9 +7,12 @@ from typing import Any, Final, final
 
 from visutility.core.errors import InvalidSetting
 from visutility.tune import constraints as bounds
+from visutility.tune import priors as beliefs
 from visutility.tune.constraints import Constraint, as_constraints
+from visutility.tune.priors import Belief, Beliefs, as_priors
 from visutility.tune.problem import Problem
 from visutility.tune.rungs import MedianStopping
+from visutility.tune.space import Space
 from visutility.tune.trial import COMPLETE, PRUNED, Outcome, Result, Trial, judge, sign
 from visutility.tune.values import plain
 
@@ -31,6 +34,7 @@ class Options:
     deterministic: bool = False
     noise: float | None = None
     stopping: MedianStopping | None = MEDIAN
+    priors: Beliefs = ()
 
     @property
     def objective(self) -> str:
@@ -45,7 +49,7 @@ class Options:
     @property
     def problem(self) -> Problem:
         """What strategies are told of this."""
-        return Problem(len(self.objectives), len(self.constraints), self.deterministic, self.noise)
+        return Problem(len(self.objectives), len(self.constraints), self.deterministic, self.noise, self.priors)
 
     def judge(self, result: Result) -> Outcome:
         """Return what a told result means; raises as `trial.judge`.
@@ -90,6 +94,7 @@ class Options:
             "deterministic": self.deterministic,
             "noise": self.noise,
             "stopping": _stopping_to_json(self.stopping),
+            "priors": [[name, beliefs.to_json(one)] for name, one in self.priors],
         }
 
     @staticmethod
@@ -102,6 +107,7 @@ class Options:
             data.get("deterministic", default.deterministic),
             data.get("noise", default.noise),
             _stopping_from_json(data["stopping"]) if "stopping" in data else default.stopping,
+            tuple((name, beliefs.from_json(one)) for name, one in data.get("priors", ())),
         )
 
 
@@ -116,8 +122,13 @@ def options_of(
     deterministic: bool = False,
     noise: float | None = None,
     stopping: MedianStopping | None = MEDIAN,
+    priors: Mapping[str, Belief] | None = None,
+    space: Space | None = None,
 ) -> Options:
-    """Return the options a user means, checked; raises `InvalidSetting` naming the value and the rule."""
+    """Return the options a user means, checked; `space` is needed with `priors`.
+
+    Raises `InvalidSetting`, or `InvalidParameter` for a prior outside the space, naming the value and the rule.
+    """
     objectives = _objectives(direction, objective)
     if not isinstance(deterministic, bool):
         raise InvalidSetting(f"deterministic is {deterministic!r}", hint="say True or False")
@@ -127,6 +138,7 @@ def options_of(
         deterministic,
         _noise(noise, deterministic, objectives),
         _known_rule(stopping),
+        as_priors(priors, space),
     )
 
 

@@ -171,8 +171,12 @@ class AbstractStrategy(ABC):
     @final
     @classmethod
     def overlooks(cls, problem: Problem) -> list[str]:
-        """Return what of the problem suggestions would wrongly take no account of; one that learns nothing may."""
-        return sorted(problem.needs - cls.heeds) if cls.learns else []
+        """Return what of the problem suggestions would wrongly take no account of.
+
+        One that learns nothing need not know what is told; priors it would overlook too.
+        """
+        missed = problem.needs - cls.heeds
+        return sorted(missed if cls.learns else missed & {"priors"})
 
     @final
     def init(self, space: Space, seed: int, history: Sequence[Past] = (), problem: Problem = ONE_VALUE) -> State:
