@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, event, select, update
+from sqlalchemy import delete, select, update
 
 from visutility.core.clock import SimulatedClock
 from visutility.core.errors import (
@@ -316,17 +316,17 @@ def test_a_database_that_went_back_in_time_is_read_afresh(store):
 def test_a_transaction_runs_few_statements(store):
     create(store)
     study = DurableStudy(store, "digits.1")
+    study.ask()
+    (connection,) = store.hot._idle
     said = []
-    listen = lambda conn, cursor, statement, *rest: said.append(statement.split()[0])  # noqa: E731
-    event.listen(store.engine, "before_cursor_execute", listen)
+    connection.raw.set_trace_callback(lambda statement: said.append(statement.split()[0]))
     for _ in range(20):
-        said.clear()
         trial = study.ask()
-        assert said == ["SELECT", "INSERT", "UPDATE"]
+        assert said == ["PRAGMA", "BEGIN", "SELECT", "INSERT", "UPDATE", "COMMIT"][trial.number == 1 :]
         said.clear()
         study.tell(trial, 1.0)
-        assert said == ["SELECT", "SELECT", "UPDATE"]
-    event.remove(store.engine, "before_cursor_execute", listen)
+        assert said == ["PRAGMA", "BEGIN", "SELECT", "SELECT", "UPDATE", "COMMIT"]
+        said.clear()
 
 
 # -- creating, closing, remembering ----------------------------------------------------------------------------------

@@ -5,14 +5,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import final
 
-from sqlalchemy import Connection
-
 from visutility.core import codec
 from visutility.core.errors import InvalidSetting, StudyClosed
 from visutility.registry import _study_rows as rows
-from visutility.registry._study_rows import CLOSED, OPEN, StudyRecord
+from visutility.registry._study_rows import CLOSED, OPEN, Reading, StudyRecord
 from visutility.store import audit
 from visutility.store.engine import Store, Tx
+from visutility.store.hot import Writing
 from visutility.tune.factory import find_strategy
 from visutility.tune.options import options_of
 from visutility.tune.rungs import check_report
@@ -20,7 +19,7 @@ from visutility.tune.search import Search, best_of, past_of
 from visutility.tune.strategy import Past
 from visutility.tune.trial import PRUNED, Outcome, Result, Trial, judge
 
-_FEW = 64  # new rows up to here are applied one by one, more are read afresh
+_FEW = 64  # new rows up to here are always applied one by one; more of them only while they are fewer than the old
 
 
 @final
@@ -40,6 +39,9 @@ class DurableStudy:
     Each call is one transaction, or takes part in `tx`. Trial numbers and the order of telling are given in the
     writing transaction, and a suggestion is made from exactly the trials before it, so a study that was killed and
     opened again, here or elsewhere, goes on as if it had never stopped. Trials asked and never told stay pending.
+
+    What was told or reported survives a power cut. What was only asked survives the process, and becomes as safe with
+    the next tell of anybody; a power cut before that takes it back, and whoever asks then gets the same trial again.
     Raises `StudyNotFound`.
     """
 
@@ -71,7 +73,7 @@ class DurableStudy:
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, by number, read now."""
         with self._store.read() as connection:
-            return tuple(rows.read_trials(connection, self.id)[0])
+            return tuple(rows.read_trials(rows.reading(connection), self.id)[0])
 
     @property
     def best(self) -> Trial:
@@ -81,7 +83,7 @@ class DurableStudy:
     def past(self) -> Past:
         """Return the complete trials as an earlier study for another one, oldest first, lower is better."""
         with self._store.read() as connection:
-            trials, told = rows.read_trials(connection, self.id)
+            trials, told = rows.read_trials(rows.reading(connection), self.id)
         return past_of(self.id, self.space, self.direction, (trials[number] for number in told))
 
     def ask(self, *, tx: Tx | None = None) -> Trial:
@@ -98,10 +100,10 @@ class DurableStudy:
         plan = None
         if tx is None and self._fresh.strategy.learns:  # it thinks for milliseconds: do that before locking others out
             with self._store.read() as connection:
-                self._search = self._now(connection)
+                self._search = self._now(rows.reading(connection))
             plan = _planned(self._search, n)
-        with self._writing("study.ask", tx) as within:
-            search = self._open(within.connection)
+        with self._writing("study.ask", tx, synced=False) as within:
+            search = self._open(within)
             if plan is None or plan.start is not search:
                 plan = _planned(search, n)
             return self._write_asked(within, plan)
@@ -126,9 +128,9 @@ class DurableStudy:
         `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
         """
         with self._writing("study.report", tx) as within:
-            search = self._open(within.connection)
+            search = self._open(within)
             number = search.under_way(trial).number
-            kept = rows.read_reports(within.connection, self.id, number)
+            kept = rows.read_reports(within.rows, self.id, number)
             if check_report(step, value, kept):
                 new = {"study_id": self.id, "trial_number": number, "step": step, "value": float(value)}
                 within.execute(rows.insert_report, new)
@@ -139,49 +141,49 @@ class DurableStudy:
 
     def close(self, *, by: str, why: str, tx: Tx | None = None) -> StudyRecord:
         """Close the study: it takes no more trials, and pending ones end untold. Closing again changes nothing."""
-        with self._writing("study.close", tx) as within:
-            return close(within, self.id, by=by, why=why)
+        if tx is not None:
+            return close(tx, self.id, by=by, why=why)
+        with self._store.write("study.close") as own:
+            return close(own, self.id, by=by, why=why)
 
     @contextmanager
-    def _writing(self, name: str, tx: Tx | None) -> Iterator[Tx]:
+    def _writing(self, name: str, tx: Tx | None, *, synced: bool = True) -> Iterator[Writing]:
         if tx is not None:
-            yield tx
+            yield tx.hot()
         else:
-            with self._store.write(name) as own:
+            with self._store.hot.write(name, synced=synced) as own:
                 yield own
 
-    def _now(self, connection: Connection) -> Search:
-        """Return the study as this connection sees it, from what was kept and the rows since."""
-        known = self._search
-        asked, told, _ = rows.read_progress(connection, self.id)
-        return self._caught_up(connection, known, asked, told)
+    def _now(self, read: Reading) -> Search:
+        """Return the study as a transaction sees it, from what was kept and the rows since."""
+        asked, told, _ = rows.read_progress(read, self.id)
+        return self._caught_up(read, self._search, asked, told)
 
-    def _open(self, connection: Connection) -> Search:
-        """Return the study as this connection sees it; raise `StudyClosed` when it is closed."""
-        known = self._search
-        asked, told, status = rows.read_progress(connection, self.id)
+    def _open(self, tx: Writing) -> Search:
+        """Return the study as this transaction sees it; raise `StudyClosed` when it is closed."""
+        asked, told, status = rows.read_progress(tx.rows, self.id)
         if status == CLOSED:
             raise StudyClosed(f"study {self.id} is closed", hint="read `best`, or create another study")
-        return self._caught_up(connection, known, asked, told)
+        return self._caught_up(tx.rows, self._search, asked, told)
 
-    def _caught_up(self, connection: Connection, known: Search, asked: int, told: int) -> Search:
-        if (known.asked, known.told) == (asked, told):
+    def _caught_up(self, read: Reading, known: Search, asked: int, told: int) -> Search:
+        new_asked, new_told = asked - known.asked, told - known.told
+        if new_asked == new_told == 0:
             return known
-        new_rows = (asked - known.asked, told - known.told)
-        if min(new_rows) < 0 or sum(new_rows) > _FEW:
-            trials, order = rows.read_trials(connection, self.id)
+        if min(new_asked, new_told) < 0 or new_asked + new_told > max(_FEW, known.asked):
+            trials, order = rows.read_trials(read, self.id)
             return self._fresh.resumed(trials, order)
-        new, ended = rows.read_new(connection, self.id, known.asked, known.told)
+        new, ended = rows.read_new(read, self.id, known.asked, known.told)
         for trial in new:
             known = known.with_asked(trial)
         for trial in ended:
             known = known.with_told(trial)
         return known
 
-    def _write_asked(self, tx: Tx, plan: _Plan) -> list[Trial]:
+    def _write_asked(self, tx: Writing, plan: _Plan) -> list[Trial]:
         now = tx.now()
-        new = [
-            {
+        for trial in plan.trials:
+            new = {
                 "study_id": self.id,
                 "number": trial.number,
                 "params": codec.dumps(trial.params),
@@ -189,18 +191,16 @@ class DurableStudy:
                 "state": trial.state,
                 "asked_at": now,
             }
-            for trial in plan.trials
-        ]
-        tx.execute(rows.insert_trial, new)
+            tx.execute(rows.insert_trial, new)
         tx.execute(rows.count_asked, {"of": self.id, "asked": plan.end.asked})
         self._keep_after(tx, plan.end)
         return [replace(trial, params=dict(trial.params)) for trial in plan.trials]
 
     def _end(self, name: str, trial: Trial | int, outcome: Outcome, tx: Tx | None) -> Trial:
         with self._writing(name, tx) as within:
-            search = self._open(within.connection)
+            search = self._open(within)
             found = search.under_way(trial)
-            reports = rows.read_reports(within.connection, self.id, found.number)
+            reports = rows.read_reports(within.rows, self.id, found.number)
             ended = replace(found, reports=tuple(reports.items())).ended(outcome)
             new = {
                 "new_state": ended.state,
@@ -214,7 +214,7 @@ class DurableStudy:
             self._keep_after(within, search.with_told(ended))
             return ended
 
-    def _keep_after(self, tx: Tx, search: Search) -> None:
+    def _keep_after(self, tx: Writing, search: Search) -> None:
         """Keep the study as this transaction leaves it, once it is committed."""
 
         def keep() -> None:
@@ -232,7 +232,7 @@ def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
     if found.status == CLOSED:
         return found
     tx.execute(rows.close_study, {"of": found.id, "now": tx.now()})
-    asked, told, _ = rows.read_progress(tx.connection, found.id)
+    asked, told, _ = rows.read_progress(rows.reading(tx.connection), found.id)
     audit.append(
         tx,
         "study.closed",

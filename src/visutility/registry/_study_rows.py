@@ -1,57 +1,68 @@
 """The rows of durable studies: every statement, built once, and what a row means."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, exists, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Row, Table, bindparam, exists, func, insert, select, update
 
 from visutility.core import codec
 from visutility.core.errors import StudyNotFound
+from visutility.store.hot import hot_sql
 from visutility.store.schema import study, trial, trial_report
 from visutility.tune.search import past_of
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import Past
-from visutility.tune.trial import COMPLETE, PENDING, Trial
+from visutility.tune.trial import COMPLETE, Trial
 
 OPEN, CLOSED = "open", "closed"
+
+Reading: TypeAlias = Callable[[str, Mapping[str, Any]], Sequence[Any]]  # runs a hot select; `reading` makes one
 
 _of: BindParameter[str] = bindparam("of")
 _in_study = trial.c.study_id == _of
 _reports_in_study = trial_report.c.study_id == _of
+_since_told = trial.c.told >= bindparam("told")
+_TRIAL = tuple(trial.c[name] for name in ("number", "params", "origin", "state", "value", "metrics", "failure", "told"))
+_REPORT = (trial_report.c.trial_number, trial_report.c.step, trial_report.c.value)
+_END = ("state", "value", "metrics", "failure", "told", "told_at")
+
+
+def _inserted(table: Table, *names: str) -> str:
+    return hot_sql(insert(table).values({name: bindparam(name) for name in names}))
+
 
 insert_study = insert(study)
-insert_trial = insert(trial)
-insert_report = insert(trial_report)
-count_asked = update(study).where(study.c.id == _of).values(trials=bindparam("asked"))
 close_study = update(study).where(study.c.id == _of).values(status=CLOSED, closed_at=bindparam("now"))
-end_trial = (
+
+insert_trial = _inserted(trial, "study_id", "number", "params", "origin", "state", "asked_at")
+insert_report = _inserted(trial_report, *(c.name for c in trial_report.c))
+count_asked = hot_sql(update(study).where(study.c.id == _of).values(trials=bindparam("asked")))
+end_trial = hot_sql(
     update(trial)
-    .where(_in_study, trial.c.number == bindparam("n"), trial.c.state == PENDING)
-    .values(**{name: bindparam(f"new_{name}") for name in ("state", "value", "metrics", "failure", "told", "told_at")})
+    .where(_in_study, trial.c.number == bindparam("n"))
+    .values({name: bindparam(f"new_{name}") for name in _END})
 )
-_told = select(func.coalesce(func.max(trial.c.told) + 1, 0)).where(trial.c.study_id == study.c.id).scalar_subquery()
-_progress = select(study.c.trials, _told.label("told"), study.c.status).where(study.c.id == _of)
-_study = select(study).where((study.c.id == bindparam("ref")) | (study.c.name == bindparam("ref")))
-_trials = select(trial).where(_in_study).order_by(trial.c.number)
-_new_trials = select(trial).where(_in_study, trial.c.number >= bindparam("asked")).order_by(trial.c.number)
-_newly_told = select(trial).where(_in_study, trial.c.told >= bindparam("told")).order_by(trial.c.told)
-_reports = select(trial_report).where(_reports_in_study).order_by(trial_report.c.trial_number, trial_report.c.step)
-_reports_of_one = (
-    select(trial_report.c.step, trial_report.c.value)
-    .where(_reports_in_study, trial_report.c.trial_number == bindparam("n"))
-    .order_by(trial_report.c.step)
+_last_told = select(func.max(trial.c.told)).where(trial.c.study_id == study.c.id).scalar_subquery()
+_progress = hot_sql(select(study.c.trials, _last_told.label("last"), study.c.status).where(study.c.id == _of))
+_trials = hot_sql(select(*_TRIAL).where(_in_study).order_by(trial.c.number))
+_new_trials = hot_sql(select(*_TRIAL).where(_in_study, trial.c.number >= bindparam("asked")).order_by(trial.c.number))
+_newly_told = hot_sql(select(*_TRIAL).where(_in_study, _since_told).order_by(trial.c.told))
+_reports = hot_sql(select(*_REPORT).where(_reports_in_study).order_by(*_REPORT[:2]))
+_reports_of_one = hot_sql(
+    select(*_REPORT).where(_reports_in_study, trial_report.c.trial_number == bindparam("n")).order_by(*_REPORT[:2])
 )
-_reports_of_told = (
-    select(trial_report)
+_reports_of_told = hot_sql(  # sorted afterwards: for an ORDER BY here SQLite would walk all reports of the study
+    select(*_REPORT)
     .join(trial, (trial.c.study_id == trial_report.c.study_id) & (trial.c.number == trial_report.c.trial_number))
-    .where(_reports_in_study, trial.c.told >= bindparam("told"))
-    .order_by(trial_report.c.trial_number, trial_report.c.step)
+    .where(_in_study, _since_told)
 )
+
+_study = select(study).where((study.c.id == bindparam("ref")) | (study.c.name == bindparam("ref")))
 _complete = trial.c.state == COMPLETE
 _earlier_of_model = (
-    select(study.c.id, _told.label("told"))
+    select(study.c.id, func.coalesce(_last_told + 1, 0).label("told"))
     .where(study.c.model_id == bindparam("model_id"), exists().where(trial.c.study_id == study.c.id, _complete))
     .order_by(study.c.id.desc())
     .limit(bindparam("limit"))
@@ -123,33 +134,39 @@ def read_study(connection: Connection, ref: str) -> StudyRecord:
     return decoded(row)
 
 
-def read_progress(connection: Connection, study_id: str) -> tuple[int, int, str]:
-    """Return how many trials were asked, how many ended, and the study's status."""
-    asked, told, status = connection.execute(_progress, {"of": study_id}).one()
-    return asked, told, status
+def read_progress(rows: Reading, study_id: str) -> tuple[int, int, str]:
+    """Return how many trials were asked, how many ended, and the study's status. O(log n)."""
+    ((asked, last, status),) = rows(_progress, {"of": study_id})
+    return asked, 0 if last is None else last + 1, status
 
 
-def read_trials(connection: Connection, study_id: str) -> tuple[list[Trial], list[int]]:
-    """Return every trial by number, and the numbers of those that ended in the order they did."""
-    reports = _grouped(connection.execute(_reports, {"of": study_id}))
-    rows = connection.execute(_trials, {"of": study_id}).all()
-    told = [row.number for row in sorted((r for r in rows if r.told is not None), key=lambda r: r.told)]
-    return [_trial(row, reports) for row in rows], told
+def read_trials(rows: Reading, study_id: str) -> tuple[list[Trial], list[int]]:
+    """Return every trial by number, and the numbers of those that ended in the order they did. O(n)."""
+    reports = _grouped(rows(_reports, {"of": study_id}))
+    found = rows(_trials, {"of": study_id})
+    ended = sorted((row[-1], row[0]) for row in found if row[-1] is not None)
+    return [_trial(row, reports) for row in found], [number for _, number in ended]
 
 
-def read_new(connection: Connection, study_id: str, asked: int, told: int) -> tuple[list[Trial], list[Trial]]:
+def read_new(rows: Reading, study_id: str, asked: int, told: int) -> tuple[list[Trial], list[Trial]]:
     """Return the trials from number `asked` on, and those that ended from the `told`-th on, in the order they did."""
-    new = connection.execute(_new_trials, {"of": study_id, "asked": asked})
-    trials = [_trial(row, {}) for row in new]
-    reports = _grouped(connection.execute(_reports_of_told, {"of": study_id, "told": told}))
-    ended = connection.execute(_newly_told, {"of": study_id, "told": told})
-    return trials, [_trial(row, reports) for row in ended]
+    trials = [_trial(row, {}) for row in rows(_new_trials, {"of": study_id, "asked": asked})]
+    reports = _grouped(sorted(rows(_reports_of_told, {"of": study_id, "told": told})))
+    return trials, [_trial(row, reports) for row in rows(_newly_told, {"of": study_id, "told": told})]
 
 
-def read_reports(connection: Connection, study_id: str, number: int) -> dict[int, float]:
+def read_reports(rows: Reading, study_id: str, number: int) -> dict[int, float]:
     """Return one trial's reports, step -> value, steps rising."""
-    found = connection.execute(_reports_of_one, {"of": study_id, "n": number})
-    return {row.step: row.value for row in found}
+    return {step: value for _, step, value in rows(_reports_of_one, {"of": study_id, "n": number})}
+
+
+def reading(connection: Connection) -> Reading:
+    """Return what reads hot statements through this connection."""
+
+    def rows(sql: str, values: Mapping[str, Any]) -> Sequence[Any]:
+        return connection.exec_driver_sql(sql, values).all()
+
+    return rows
 
 
 def earlier_of_model(connection: Connection, model_id: str, limit: int) -> list[tuple[str, int]]:
@@ -171,21 +188,14 @@ def read_history(connection: Connection, record: StudyRecord) -> tuple[Past, ...
     return record.given + tuple(read_past(connection, study_id, told) for study_id, told in record.earlier)
 
 
-def _trial(row: Row[Any], reports: Mapping[int, Sequence[tuple[int, float]]]) -> Trial:
-    return Trial(
-        row.number,
-        codec.loads(row.params),
-        row.origin,
-        row.state,
-        row.value,
-        {} if row.metrics is None else codec.loads(row.metrics),
-        row.failure,
-        tuple(reports.get(row.number, ())),
-    )
+def _trial(row: Sequence[Any], reports: Mapping[int, Sequence[tuple[int, float]]]) -> Trial:
+    number, params, origin, state, value, metrics, failure, _ = row
+    kept = {} if metrics is None else codec.loads(metrics)
+    return Trial(number, codec.loads(params), origin, state, value, kept, failure, tuple(reports.get(number, ())))
 
 
-def _grouped(rows: Iterable[Row[Any]]) -> dict[int, list[tuple[int, float]]]:
+def _grouped(rows: Iterable[tuple[int, int, float]]) -> dict[int, list[tuple[int, float]]]:
     grouped: dict[int, list[tuple[int, float]]] = {}
-    for row in rows:
-        grouped.setdefault(row.trial_number, []).append((row.step, row.value))
+    for number, step, value in rows:
+        grouped.setdefault(number, []).append((step, value))
     return grouped

@@ -126,7 +126,7 @@ def find(connection: Connection, ref: str) -> StudyRecord:
 def load(connection: Connection, ref: str) -> LoadedStudy:
     """Return the study with this id or name and all its trials. Raises `StudyNotFound`."""
     record = rows.read_study(connection, ref)
-    trials, told = rows.read_trials(connection, record.id)
+    trials, told = rows.read_trials(rows.reading(connection), record.id)
     return LoadedStudy(record, tuple(trials), tuple(told))
 
 

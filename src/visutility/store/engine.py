@@ -22,6 +22,7 @@ from visutility.core.codec import to_text
 from visutility.core.errors import DatabaseDamaged, DatabaseTooNew, NoProject, ReadOnly, SetupNeeded
 from visutility.core.ids import new_id
 from visutility.store._translate import BUSY_TIMEOUT_MS, translated
+from visutility.store.hot import HotLane, Joined
 from visutility.store.schema import REVISION
 
 _SQLITE = "sqlite:///"
@@ -61,6 +62,10 @@ class Tx:
         """Call this once the transaction is committed; never if it is rolled back."""
         self._after.append(call)
 
+    def hot(self) -> Joined:
+        """Return this transaction as one that takes the text of hot statements."""
+        return Joined(self.connection, self._url, self.now, self.after_commit)
+
 
 @final
 class Store:
@@ -70,6 +75,7 @@ class Store:
         self.url = url
         self.clock = clock
         self.engine = make_engine(url)
+        self.hot = HotLane(sqlite_path(url) or Path(), url, clock)
         weakref.finalize(self, self.engine.dispose)  # a store that nobody closed leaves no open file behind
 
     @contextmanager
@@ -104,6 +110,7 @@ class Store:
 
     def close(self) -> None:
         """Close every pooled connection."""
+        self.hot.close()
         self.engine.dispose()
 
     def check(self) -> None:

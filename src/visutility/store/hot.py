@@ -1,0 +1,209 @@
+"""Writing transactions for statements that run thousands of times a second: the driver, with nothing in between.
+
+Statements are SQLAlchemy Core, compiled to text once (`hot_sql`). Connections are the store's own, kept open. Waiting
+for another writer is fair: SQLite's own busy handler sleeps up to 100 ms at a time, so that of several busy processes
+one writes all day and another starves; here each asks again every millisecond.
+
+`synced=False` is for rows that may be lost with the power, never with the process, because the next synced commit by
+anybody makes them durable too: WAL frames are synced in order. Readers never see one without those before it.
+"""
+
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol, final
+
+from sqlalchemy import Connection, Executable
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.expression import ClauseElement
+
+from visutility.core import crash
+from visutility.core.clock import Clock, SystemClock
+from visutility.core.codec import to_text
+from visutility.store._translate import BUSY_TIMEOUT_MS, translated
+
+_POLL_MS = 1  # between two tries to begin
+_KEPT = 8  # idle connections
+
+Values = Mapping[str, Any]
+
+
+class Writing(Protocol):
+    """An open writing transaction that takes the text of hot statements."""
+
+    def execute(self, sql: str, values: Values) -> None:
+        """Run a statement that returns no rows."""
+
+    def rows(self, sql: str, values: Values) -> list[Any]:
+        """Run a select and return its rows as tuples."""
+
+    def now(self) -> str:
+        """Return the clock's time as stored text."""
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the transaction is committed; never if it is rolled back."""
+
+
+def hot_sql(statement: Executable) -> str:
+    """Return a Core statement as text for the driver, with named values (`:name`). Every value must have a name."""
+    if not isinstance(statement, ClauseElement):
+        raise TypeError(f"{statement!r} is no SQL expression")
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
+    unnamed = sorted(name for name, value in compiled.params.items() if value is not None)
+    if unnamed:
+        raise ValueError(f"values {unnamed} are fixed: write them as bindparam")
+    return str(compiled)
+
+
+@final
+class HotTx:
+    """An open hot transaction. Whoever opened it commits."""
+
+    __slots__ = ("_clock", "_raw", "to_call")
+
+    def __init__(self, raw: sqlite3.Connection, clock: Clock) -> None:
+        self._raw = raw
+        self._clock = clock
+        self.to_call: list[Callable[[], None]] = []
+
+    def execute(self, sql: str, values: Values) -> None:
+        """Run a statement that returns no rows."""
+        self._raw.execute(sql, values)
+
+    def rows(self, sql: str, values: Values) -> list[Any]:
+        """Run a select and return its rows as tuples."""
+        return self._raw.execute(sql, values).fetchall()
+
+    def now(self) -> str:
+        """Return the clock's time as stored text."""
+        return to_text(self._clock.now())
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the transaction is committed; never if it is rolled back."""
+        self.to_call.append(call)
+
+
+@final
+class Joined:
+    """A transaction that somebody else opened through SQLAlchemy, for hot statements."""
+
+    __slots__ = ("_connection", "_url", "after_commit", "now")
+
+    def __init__(
+        self,
+        connection: Connection,
+        url: str,
+        now: Callable[[], str],
+        after_commit: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._connection = connection
+        self._url = url
+        self.now = now
+        self.after_commit = after_commit
+
+    def execute(self, sql: str, values: Values) -> None:
+        """Run a statement that returns no rows."""
+        with translated(self._url):
+            self._connection.exec_driver_sql(sql, values)
+
+    def rows(self, sql: str, values: Values) -> list[Any]:
+        """Run a select and return its rows."""
+        with translated(self._url):
+            return list(self._connection.exec_driver_sql(sql, values))
+
+
+@final
+class HotLane:
+    """The hot transactions of one database file. Safe to share between threads, not across a fork."""
+
+    def __init__(self, path: Path, url: str, clock: Clock) -> None:
+        self._path = path
+        self._url = url
+        self._clock = clock
+        self._idle: list[_Connection] = []
+        weakref.finalize(self, _close_all, self._idle)
+
+    @contextmanager
+    def write(self, name: str, *, synced: bool = True) -> Iterator[HotTx]:
+        """Open a writing transaction, as `Store.write` does: crash points, errors and the longest wait are the same."""
+        with translated(self._url):
+            connection = self._take()
+            try:
+                connection.begin(synced)
+                tx = HotTx(connection.raw, self._clock)
+                yield tx
+                crash.point(f"{name}:before")
+                connection.raw.execute("COMMIT")
+                crash.point(f"{name}:after")
+            finally:
+                self._give_back(connection)
+        for call in tx.to_call:
+            call()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        _close_all(self._idle)
+
+    def _take(self) -> "_Connection":
+        with suppress(IndexError):  # none is idle
+            return self._idle.pop()
+        return _Connection(self._path)
+
+    def _give_back(self, connection: "_Connection") -> None:
+        try:
+            connection.raw.rollback()  # what was not committed; nothing otherwise
+        except sqlite3.Error:
+            connection.raw.close()
+            raise
+        if len(self._idle) < _KEPT:
+            self._idle.append(connection)
+        else:
+            connection.raw.close()
+
+
+@final
+class _Connection:
+    """A connection that is only ever used between BEGIN IMMEDIATE and COMMIT."""
+
+    __slots__ = ("raw", "synced")
+
+    def __init__(self, path: Path) -> None:
+        uri = f"{path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made again
+        self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        self.synced = True
+        for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
+            self.raw.execute(f"PRAGMA {pragma}").close()
+        self.raw.execute(f"PRAGMA busy_timeout={_POLL_MS}").close()
+
+    def begin(self, synced: bool) -> None:
+        if self.synced is not synced:
+            self.raw.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+            self.synced = synced
+        try:
+            self.raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            self._begin_later()
+
+    def _begin_later(self) -> None:
+        clock = SystemClock()  # whatever the store's clock says, another process takes real time
+        until = clock.elapsed() + BUSY_TIMEOUT_MS / 1000
+        while True:
+            try:
+                self.raw.execute("BEGIN IMMEDIATE")  # waits for a millisecond where it must
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or clock.elapsed() >= until:
+                    raise
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorname.startswith("SQLITE_BUSY")
+
+
+def _close_all(idle: "list[_Connection]") -> None:
+    while idle:
+        idle.pop().raw.close()

@@ -1,0 +1,147 @@
+"""Hot transactions: the rules of all writing transactions, with nothing between them and the driver."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import bindparam, insert, select, update
+
+from visutility.core.clock import SimulatedClock
+from visutility.core.errors import AlreadyExists, DatabaseBusy, Immutable, NoProject, NotFound
+from visutility.store import Store, hot, upgrade
+from visutility.store.hot import hot_sql
+from visutility.store.schema import model, model_alias, run_answer
+
+ADD = hot_sql(insert(model).values({c.name: bindparam(c.name) for c in model.c}))
+NAMES = hot_sql(select(model.c.name).order_by(model.c.name))
+ALIAS = hot_sql(insert(model_alias).values({c.name: bindparam(c.name) for c in model_alias.c}))
+
+
+def row(name: str) -> dict[str, str]:
+    return {"id": name, "name": name, "task": "t", "created_at": "now"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path / 'a b%20c.db'}", SimulatedClock())
+    upgrade(opened)
+    yield opened
+    opened.close()
+
+
+def names(store: Store) -> list[str]:
+    with store.read() as connection:
+        return [name for (name,) in connection.exec_driver_sql(NAMES)]
+
+
+def test_it_commits_at_the_end_of_the_block_and_then_calls(store: Store) -> None:
+    called = []
+    with store.hot.write("test") as tx:
+        tx.execute(ADD, row("a"))
+        tx.after_commit(lambda: called.append(names(store)))
+        assert names(store) == called == []
+        assert tx.rows(NAMES, {}) == [("a",)]
+        assert tx.now() == "2026-01-01T00:00:00.000000Z"
+    assert called == [["a"]]
+
+
+def test_it_rolls_back_what_raises_and_the_connection_is_used_again(store: Store) -> None:
+    for _ in range(2):
+        with pytest.raises(KeyError), store.hot.write("test") as tx:  # noqa: PT012
+            tx.execute(ADD, row("a"))
+            tx.after_commit(lambda: pytest.fail("it was rolled back"))
+            raise KeyError
+    assert names(store) == []
+    assert len(store.hot._idle) == 1
+
+
+def test_what_the_database_refuses_is_an_error_of_ours(store: Store) -> None:
+    with store.hot.write("test") as tx:
+        tx.execute(ADD, row("a"))
+    with pytest.raises(AlreadyExists), store.hot.write("test") as tx:
+        tx.execute(ADD, row("a"))
+    with pytest.raises(NotFound), store.hot.write("test") as tx:
+        tx.execute(ALIAS, {"model_id": "a", "name": "x", "version_id": "none", "moves": 0})
+
+
+def test_frozen_rows_stay_frozen(store: Store, full: Path) -> None:
+    changed = hot_sql(update(run_answer).values(why=bindparam("new")))
+    filled = Store(f"sqlite:///{full}", SimulatedClock())
+    with pytest.raises(Immutable), filled.hot.write("test") as tx:
+        tx.execute(changed, {"new": "other"})
+    filled.close()
+
+
+def test_a_file_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'gone' / 'v.db'}", SimulatedClock())
+    with pytest.raises(NoProject), store.hot.write("test"):
+        pytest.fail("it began")
+    store.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_that_stays_is_named_and_one_that_leaves_is_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hot, "BUSY_TIMEOUT_MS", 20)
+    began, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with store.write("test"):
+            began.set()
+            leave.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    began.wait(60)
+    with pytest.raises(DatabaseBusy), store.hot.write("test"):
+        pytest.fail("it began")
+    monkeypatch.setattr(hot, "BUSY_TIMEOUT_MS", 60_000)
+    threading.Timer(0.01, leave.set).start()
+    with store.hot.write("test") as tx:
+        tx.execute(ADD, row("a"))
+    holder.join()
+    assert names(store) == ["a"]
+
+
+def test_threads_and_other_transactions_take_turns(store: Store) -> None:
+    def work(at: int) -> None:
+        for number in range(20):
+            if number % 5:
+                with store.hot.write("test", synced=bool(number % 2)) as tx:
+                    tx.execute(ADD, row(f"{at}-{number:02}"))
+            else:
+                with store.write("test") as slow:
+                    slow.hot().execute(ADD, row(f"{at}-{number:02}"))
+
+    threads = [threading.Thread(target=work, args=(at,)) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names(store) == [f"{at}-{number:02}" for at in range(4) for number in range(20)]
+
+
+def test_only_a_synced_commit_waits_for_the_disk(store: Store) -> None:
+    for synced, level in ((True, 2), (False, 1), (False, 1), (True, 2)):
+        with store.hot.write("test", synced=synced) as tx:
+            assert tx.rows("PRAGMA synchronous", {}) == [(level,)]
+
+
+def test_an_unsynced_commit_outlives_its_process(store: Store) -> None:
+    code = (
+        "import os, signal, sys; from visutility.core.clock import SystemClock; from visutility.store import Store\n"
+        "with Store(sys.argv[1], SystemClock()).hot.write('test', synced=False) as tx:\n"
+        "    tx.execute(sys.argv[2], {'id': 'a', 'name': 'a', 'task': 't', 'created_at': 'now'})\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, store.url, ADD], check=False).returncode == -9
+    assert names(store) == ["a"]
+
+
+def test_a_statement_with_a_value_that_has_no_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="write them as bindparam"):
+        hot_sql(select(model.c.name).where(model.c.name == "a"))
