@@ -16,7 +16,9 @@ from visutility.tune.space import Mask, Params, Units
 from visutility.tune.strategies._fresh import fresh
 from visutility.tune.strategies.sobol import sobol_point
 from visutility.tune.strategy import AbstractStrategy, State
-from visutility.tune.surrogate.acquisition import Improvement, maximise
+from visutility.tune.surrogate.acquisition import Improvement, Target, maximise
+from visutility.tune.surrogate.aims import one_value, several_values
+from visutility.tune.surrogate.beliefs import believed
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Posterior, Prior
 from visutility.tune.surrogate.memory import Memory, recall
@@ -54,6 +56,7 @@ class Bayesian(AbstractStrategy):
     points: int = 500
     name: ClassVar[str] = "bayesian"
     learns: ClassVar[bool] = True
+    heeds: ClassVar[frozenset[str]] = frozenset({"objectives", "constraints", "priors"})
 
     def __post_init__(self) -> None:
         for what, least in (("initial", 1), ("candidates", 16), ("points", 16)):
@@ -66,7 +69,8 @@ class Bayesian(AbstractStrategy):
         plan = layout(state.space)
         draw = rng(state.seed, self.name, number)
         seen = Seen.of(state, plan)
-        memory = recall(state.history, plan) if plan.parameters else None
+        one = state.problem.objectives == 1
+        memory = recall(state.history, plan) if plan.parameters and one else None
         needed = self.initial
         if memory is not None:
             level = memory.level(seen, plan, self.points)
@@ -78,10 +82,13 @@ class Bayesian(AbstractStrategy):
         if started < needed or len(seen.values) < FIRST or not plan.parameters:
             return _spread(state, number, draw)
         prior, least = TURNS[number % len(TURNS)]
-        process = own_process(seen, plan, prior, self.points)
-        means = process.mean(seen.x)
-        target = Improvement(process, _lowest(process, seen, means) - least, plan)
-        found = self._search(target, state.units[seen.at], state.masks[seen.at], means, draw)
+        target: Target
+        if one:
+            process = own_process(seen, plan, prior, self.points)
+            target, order = _target(state, plan, seen, process, least, self.points)
+        else:
+            target, order = several_values(state, plan, seen, prior, self.points)
+        found = self._search(target, state.units[seen.at], state.masks[seen.at], order, draw)
         return _untried(state, seen, found) or _spread(state, number, draw)
 
     def _with_memory(
@@ -91,15 +98,24 @@ class Bayesian(AbstractStrategy):
         old = process.mean(memory.x)
         if not len(seen.values):
             return _untried(state, seen, memory.units[np.argsort(old, kind="stable")])
-        means = process.mean(seen.x)
-        target = Improvement(process, _lowest(process, seen, means), plan)
+        target, means = _target(state, plan, seen, process, 0.0, self.points)
         units = np.concatenate([state.units[seen.at], memory.units])
         masks = np.concatenate([state.masks[seen.at], memory.masks])
         return _untried(state, seen, self._search(target, units, masks, np.concatenate([means, old]), draw))
 
-    def _search(self, target: Improvement, units: Units, masks: Mask, means: Array, draw: np.random.Generator) -> Units:
+    def _search(self, target: Target, units: Units, masks: Mask, means: Array, draw: np.random.Generator) -> Units:
         best = np.argsort(means, kind="stable")[:CENTRES]
         return maximise(target, units[best], masks[best], draw, self.candidates)
+
+
+def _target(
+    state: State, plan: Layout, seen: Seen, process: Posterior, least: float, points: int
+) -> tuple[Target, Array]:
+    """The acquisition for one objective, and what orders the completed trials (n,) as places to search around."""
+    means = process.mean(seen.x)
+    if state.problem.needs:
+        return one_value(state, plan, seen, process, means, least, points)
+    return Improvement(process, _lowest(process, seen, means) - least, plan), means
 
 
 def _lowest(process: Posterior, seen: Seen, means: Array) -> float:
@@ -109,9 +125,16 @@ def _lowest(process: Posterior, seen: Seen, means: Array) -> float:
 
 
 def _spread(state: State, number: int, draw: np.random.Generator) -> Params:
-    """A point of the Sobol sequence of this seed; another one where a finite space has had it."""
+    """A point of the Sobol sequence of this seed; another one where a finite space has had it.
+
+    What the user believes moves every other one to where good values are believed to lie; trial 0 is there exactly.
+    """
     dim = state.space.dim
-    places = [sobol_point(state.seed, dim, number)]
+    place = sobol_point(state.seed, dim, number)
+    if state.problem.priors and number % 2 == 0:
+        beliefs = believed(state.space, state.problem.priors, layout(state.space))
+        place = beliefs.drawn(place[None])[0] if number else beliefs.mode(np.full(dim, 0.5))
+    places = [place]
     return fresh(state, lambda: state.space.decode(places.pop() if places else draw.random(dim)))
 
 

@@ -80,6 +80,23 @@ class Surrogate(Protocol):
         ...
 
 
+class Target(Protocol):
+    """What `maximise` searches: an acquisition over rows of the unit cube."""
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the space."""
+        ...
+
+    def score(self, units: Units, mask: Mask) -> Array:
+        """Return the acquisition (m,) at snapped rows (m, d) of the cube."""
+        ...
+
+    def climb(self, units: Units, mask: Mask) -> Units:
+        """Return rows (m, d), not yet snapped, after a climb along the smooth active columns."""
+        ...
+
+
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Improvement:
@@ -122,7 +139,7 @@ class Improvement:
         return moved
 
 
-def maximise(target: Improvement, centres: Units, masks: Mask, draw: np.random.Generator, count: int) -> Units:
+def maximise(target: Target, centres: Units, masks: Mask, draw: np.random.Generator, count: int) -> Units:
     """Return snapped rows (m, d) of the cube, those of the greatest log EI first. `draw` gives all randomness.
 
     `centres` (k, d), `masks` (k, d): observed rows, best first. Half of the `count` candidates are a Sobol set moved by
