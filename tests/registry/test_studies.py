@@ -40,7 +40,21 @@ from visutility.store.engine import Store
 from visutility.store.migrate import upgrade
 from visutility.store.schema import study as study_table
 from visutility.store.schema import trial as trial_table
-from visutility.tune import STRATEGIES, Choice, Equals, Failure, Float, Int, Past, Space, Study
+from visutility.tune import (
+    STRATEGIES,
+    AtLeast,
+    AtMost,
+    Choice,
+    Equals,
+    Failure,
+    Float,
+    Int,
+    MedianStopping,
+    Near,
+    Past,
+    Space,
+    Study,
+)
 
 SPACE = Space(
     {
@@ -181,6 +195,85 @@ def test_reports_decide_as_in_memory(store):
     assert [s.report(bad, 0, 0.5) for s in (study, again, memory)] == [False] * 3
     assert again.prune(bad) == memory.prune(bad)
     assert study.ask() == memory.ask()
+
+
+GOALS = {"loss": "minimize", "recall": "maximize"}
+OPTIONS = [
+    {"direction": GOALS, "objective": "value"},
+    {"constraints": {"recall": AtLeast(0.3)}},
+    {"direction": GOALS, "objective": "value", "constraints": {"latency": AtMost(4.0)}},
+    {"deterministic": True, "priors": {"lr": Near(0.01)}},
+    {"noise": 0.1, "stopping": None},
+    {"stopping": MedianStopping(startup=1)},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_what_a_study_is_after_is_kept(store, options):
+    create(store, strategy="bayesian", **options)
+    memory = Study(SPACE, strategy="bayesian", seed=3, **{"objective": "loss", **options})
+    for turn in range(6):
+        study = DurableStudy(store, "digits.1")
+        assert study.options == memory.options
+        trial = study.ask()
+        assert trial == memory.ask()
+        told = {"loss": loss(trial.params), "recall": trial.params["layers"] / 8, "latency": trial.params["layers"]}
+        for one in (study, memory):
+            one.report(trial, 0, told["loss"])
+        assert study.report(trial, 1, 9.0) == memory.report(trial, 1, 9.0)
+        result = Failure("none") if turn == 3 else told
+        assert study.tell(trial, result) == memory.tell(trial, result)
+    assert study.trials == memory.trials
+    assert study.front == memory.front
+    assert study.history == memory.history
+    assert study.past().trials == memory.past().trials
+    if len(study.options.objectives) == 1:
+        assert study.best == memory.best
+    else:
+        with pytest.raises(Invalid, match="no single trial"):
+            _ = study.best
+        reference = {"loss": 10.0, "recall": -1.0}
+        assert study.hypervolume(reference) == memory.hypervolume(reference) > 0
+    with store.read() as connection:
+        loaded = studies.load(connection, "digits.1")
+    assert (loaded.trials, loaded.front, loaded.past().trials) == (memory.trials, memory.front, memory.past().trials)
+    assert study.snapshot() == memory.snapshot()
+    assert Study.restore(study.snapshot()).ask() == study.ask() == memory.ask()
+
+
+def test_an_infeasible_trial_teaches_no_later_study(store):
+    model = with_model(store)
+    create(store, "old", model_id=model, constraints={"size": AtMost(1.0)})
+    study = DurableStudy(store, "old")
+    for size in (0.5, 2.0, 1.0):
+        study.tell(study.ask(), {"loss": size, "size": size})
+    with store.read() as connection:
+        assert [value for _, value in studies.earlier(connection, model)[0].trials] == [0.5, 1.0]
+
+
+def test_configurations_can_be_enqueued_at_any_time(store):
+    create(store, enqueue=[CHAMPION])
+    one, two, memory = DurableStudy(store, "digits.1"), DurableStudy(store, "digits.1"), in_memory()
+    memory.enqueue(CHAMPION)
+    for layers in (3, 4):
+        one.enqueue({**CHAMPION, "layers": layers})
+        memory.enqueue({**CHAMPION, "layers": layers})
+    asked = [two.ask(), one.ask()]
+    two.enqueue({**CHAMPION, "layers": 5})
+    memory.enqueue({**CHAMPION, "layers": 5})
+    with rolled_back(store) as tx:
+        one.enqueue(CHAMPION, tx=tx)
+    asked += [one.ask(), *DurableStudy(store, "digits.1").ask_batch(2)]
+    assert asked == memory.ask_batch(5)
+    assert [t.params["layers"] for t in asked[:4]] == [2, 3, 4, 5]
+    assert [t.origin for t in asked] == ["enqueued"] * 4 + ["random"]
+    with pytest.raises(InvalidParameter):
+        one.enqueue({**CHAMPION, "layers": 9})
+    one.close(by="ada", why="enough")
+    with pytest.raises(StudyClosed):
+        one.enqueue(CHAMPION)
+    with pytest.raises(Immutable), store.write("test") as tx:
+        tx.connection.exec_driver_sql("DELETE FROM study_queue")
 
 
 # -- several processes, and death ------------------------------------------------------------------------------------

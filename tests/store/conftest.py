@@ -89,6 +89,7 @@ def fill(tx: Tx) -> None:
     put("run", "run-1", key=("run-1",), id="run-1", model_id="digits", trigger_id="trigger-1")
     put("study", "digits-1", key=("study-1",), id="study-1", name="digits-1", model_id="digits", run_id="run-1")
     put("trial", "trial", key=("study-1", 0), study_id="study-1", number=0, told=0)
+    put("study_queue", "queued", key=("study-1", 0), study_id="study-1", position=0)
     put("trial_report", "report", key=("study-1", 0, 1), study_id="study-1", trial_number=0)
     put("run_step", "step", key=("run-1", "tune"), run_id="run-1", key_="tune")
     put("run_answer", "answer", key=("run-1", "promote"), run_id="run-1", question="promote")

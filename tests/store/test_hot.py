@@ -38,11 +38,11 @@ def names(store: Store) -> list[str]:
 
 
 def test_it_commits_at_the_end_of_the_block_and_then_calls(store: Store) -> None:
-    called = []
+    called: list[list[str]] = []
     with store.hot.write("test") as tx:
         tx.execute(ADD, row("a"))
         tx.after_commit(lambda: called.append(names(store)))
-        assert names(store) == called == []
+        assert (names(store), called) == ([], [])
         assert tx.rows(NAMES, {}) == [("a",)]
         assert tx.now() == "2026-01-01T00:00:00.000000Z"
     assert called == [["a"]]

@@ -41,7 +41,8 @@ def test_the_definitions_equal_the_code_s(path: Path, tmp_path: Path, sql: Sql) 
 
 
 def _sorted_lines(row: tuple[str, str | None]) -> tuple[str, list[str]]:
-    return row[0], sorted(line.strip(" \t,") for line in (row[1] or "").splitlines())
+    unquoted = (row[1] or "").replace('"', "")  # a table that was rebuilt has quotes around its name
+    return row[0], sorted(line.strip(" \t,") for line in unquoted.splitlines())
 
 
 def test_every_frozen_table_has_its_triggers_and_no_other_table_has_any(path: Path, sql: Sql) -> None:
@@ -68,7 +69,7 @@ def test_the_revision_is_alembic_s_head_and_the_history_has_one_line(store: Stor
     config.set_main_option("script_location", str(MIGRATIONS))
     script = ScriptDirectory.from_config(config)
     assert script.get_heads() == [REVISION]
-    assert sorted(r.revision for r in script.walk_revisions()) == [REVISION]
+    assert sorted(r.revision for r in script.walk_revisions()) == [f"{n:04}" for n in range(1, int(REVISION) + 1)]
     assert store.revision() == REVISION
 
 

@@ -9,6 +9,7 @@ from visutility.core.clock import SimulatedClock
 from visutility.registry import DurableStudy, Registry
 from visutility.store import Blobs, Store, audit, health, upgrade
 from visutility.store.schema import REVISION
+from visutility.tune import AtMost
 
 SAVED = Path(__file__).parents[1] / "data" / "databases"
 
@@ -42,6 +43,23 @@ def test_a_saved_database_opens_with_all_it_held(saved: Path, tmp_path: Path) ->
     assert registry.aliases("digits") == {"challenger": 3, "champion": 1}
     assert [one.metrics["accuracy"] for one in registry.versions("digits")] == [0.93, 0.92, 0.91]
     assert [one.why for one in registry.history("digits")] == ["slow", "better", "the first"]
-    assert DurableStudy(store, "digits-1").best.value == 0.3
+    study = DurableStudy(store, "digits-1")
+    assert study.best.value == 0.3
+    if saved.name != "0001.db.gz":
+        assert study.options.constraints == (("megabytes", AtMost(5.0)),)
+        assert [trial.feasible for trial in study.trials] == [True, True, True, False]
+        assert [trial.origin for trial in study.trials] == ["enqueued", "random", "random", "random"]
     assert [link.kind for link in registry.why("digits:2")] == ["study", "trial", "version"]
+    store.close()
+
+
+def test_a_column_that_a_later_revision_added_is_covered_too(tmp_path: Path) -> None:
+    path = tmp_path / "visutility.db"
+    path.write_bytes(gzip.decompress((SAVED / "0001.db.gz").read_bytes()))
+    store = Store(f"sqlite:///{path}", SimulatedClock())
+    upgrade(store)
+    with store.write("test") as tx:
+        tx.connection.exec_driver_sql("""UPDATE study SET options = '{"objectives":[["loss","maximize"]]}'""")
+    with store.read() as connection:
+        assert [finding.where for finding in audit.verify(connection)] == ["study digits-1"]
     store.close()

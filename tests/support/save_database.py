@@ -3,7 +3,7 @@
     python tests/support/save_database.py
 
 Run once per released revision, and never again: the tests open the saved file with every later release. It holds a
-model with three versions, two promotions and a rollback, and a closed study.
+model with three versions, two promotions and a rollback, and a closed study, since 0002 with a constraint.
 """
 
 import gzip
@@ -16,7 +16,7 @@ from visutility.core.codec import sha256
 from visutility.registry import NewVersion, aliases, models, studies, versions
 from visutility.store import Store, upgrade
 from visutility.store.schema import REVISION
-from visutility.tune import Float, Space
+from visutility.tune import AtMost, Float, Space
 
 FOLDER = Path(__file__).parents[1] / "data" / "databases"
 
@@ -27,11 +27,20 @@ def fill(store: Store) -> None:
         model = models.create_model(tx, "digits", "classification", by="ada", why="to be kept")
         space = Space({"C": Float(0.1, 10, log=True)})
         opened = studies.create(
-            tx, name="digits-1", space=space, objective="loss", model_id=model.id, strategy="random", by="ada", why="x"
+            tx,
+            name="digits-1",
+            space=space,
+            objective="loss",
+            constraints={"megabytes": AtMost(5.0)},
+            model_id=model.id,
+            strategy="random",
+            by="ada",
+            why="x",
         )
     study = studies.DurableStudy(store, opened.id)
-    for value in (0.5, 0.3, 0.4):
-        study.tell(study.ask(), value)
+    study.enqueue({"C": 1.0})
+    for value, size in ((0.5, 1.0), (0.3, 2.0), (0.4, 3.0), (0.1, 9.0)):
+        study.tell(study.ask(), {"loss": value, "megabytes": size})
     with store.write("fill") as tx:
         studies.close(tx, opened.id, by="ada", why="enough")
         for number in (1, 2, 3):

@@ -1,23 +1,25 @@
 """A study whose trials are rows: several processes and machines may ask and tell, and any may die."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, NamedTuple, final
 
 from visutility.core import codec
 from visutility.core.errors import InvalidSetting, StudyClosed
 from visutility.registry import _study_rows as rows
-from visutility.registry._study_rows import CLOSED, OPEN, Reading, StudyRecord
+from visutility.registry._study_rows import CLOSED, OPEN, Progress, Reading, StudyRecord
 from visutility.store import audit
 from visutility.store.engine import Store, Tx
 from visutility.store.hot import Writing
 from visutility.tune.factory import find_strategy
-from visutility.tune.options import options_of
 from visutility.tune.rungs import check_report
-from visutility.tune.search import Search, best_of, past_of
+from visutility.tune.search import Search, past_of
+from visutility.tune.snapshot import write_snapshot
+from visutility.tune.space import Params
+from visutility.tune.standing import best_with, front_of, volume_of
 from visutility.tune.strategy import Past
-from visutility.tune.trial import PRUNED, Outcome, Result, Trial, judge
+from visutility.tune.trial import PRUNED, Outcome, Result, Trial, sign
 
 _FEW = 64  # new rows up to here are always applied one by one; more of them only while they are fewer than the old
 
@@ -30,6 +32,13 @@ class _Plan:
     start: Search
     trials: tuple[Trial, ...]
     end: Search
+
+
+class _Known(NamedTuple):
+    """A study as of some commit: its progress, and how many configurations had been enqueued after its creation."""
+
+    search: Search
+    queued: int
 
 
 @final
@@ -52,16 +61,17 @@ class DurableStudy:
             history = rows.read_history(connection, record)
         self.id = record.id
         self.space = record.space
+        self.options = record.options
         self.direction = record.direction
         self.objective = record.objective
+        self.seed = record.seed
+        self.budget = record.budget
         self.strategy_name = record.strategy
         self.reason = record.reason
         strategy = find_strategy(record.strategy)(**record.settings)
-        state = strategy.init(record.space, record.seed, history)
-        self._fresh = Search(
-            strategy, state, options_of(record.direction, record.objective), record.budget, record.enqueued
-        )
-        self._search = self._fresh  # as of some commit; brought up to date by `_now`
+        state = strategy.init(record.space, record.seed, history, record.options.problem)
+        self._fresh = Search(strategy, state, record.options, record.budget, record.enqueued)
+        self._known = _Known(self._fresh, 0)  # brought up to date by `_now`
 
     @property
     def record(self) -> StudyRecord:
@@ -72,19 +82,58 @@ class DurableStudy:
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Every trial, by number, read now."""
-        with self._store.read() as connection:
-            return tuple(rows.read_trials(rows.reading(connection), self.id)[0])
+        return tuple(self._read()[0])
 
     @property
     def best(self) -> Trial:
-        """The complete trial with the best value, the earliest of equals. Raises `TrialNotFound` when there is none."""
-        return best_of(self.trials, self.direction)
+        """The feasible trial with the best value, the earliest of equals.
+
+        Raises `TrialNotFound` when there is none, and `Invalid` with several objectives: read `front` then.
+        """
+        return best_with(self.trials, self.options)
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """The feasible trials that no other one is better than in one objective and as good in all, by number.
+
+        Raises `TrialNotFound` when there is none, as `best` does.
+        """
+        return tuple(front_of(self.trials, self.options))
+
+    def hypervolume(self, reference: Mapping[str, float]) -> float:
+        """Return the exact volume that `front` dominates, bounded by a value of each objective that is worse."""
+        return volume_of(self.trials, self.options, reference)
+
+    @property
+    def history(self) -> list[tuple[Params, float]]:
+        """The (configuration, value) of each feasible trial, in the order told; of the first objective."""
+        flip = sign(self.direction)
+        return [(params, flip * value) for params, value in self.past().trials]
 
     def past(self) -> Past:
-        """Return the complete trials as an earlier study for another one, oldest first, lower is better."""
-        with self._store.read() as connection:
-            trials, told = rows.read_trials(rows.reading(connection), self.id)
+        """Return the feasible trials as an earlier study for another one, oldest first, lower is better."""
+        trials, told = self._read()
         return past_of(self.id, self.space, self.direction, (trials[number] for number in told))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the whole study as plain data for JSON; `tune.Study.restore` goes on from it exactly."""
+        with self._store.read() as connection:
+            read = rows.reading(connection)
+            known = self._now(read)
+            trials, told = rows.read_trials(read, self.id, self.options)
+        return write_snapshot(known.search, self.reason, trials, told)
+
+    def enqueue(self, params: Mapping[str, Any], *, tx: Tx | None = None) -> None:
+        """Ask for this configuration before any suggestion; several are asked in the order enqueued.
+
+        Raises `InvalidParameter` when the space does not allow it, and `StudyClosed`.
+        """
+        checked = self.space.validate(params)
+        with self._writing("study.enqueue", tx) as within:
+            search, queued = self._open(within)
+            new = {"study_id": self.id, "position": queued, "params": codec.dumps(checked), "queued_at": within.now()}
+            within.execute(rows.insert_queued, new)
+            self._keep_after(within, _Known(replace(search, queue=(*search.queue, checked)), queued + 1))
 
     def ask(self, *, tx: Tx | None = None) -> Trial:
         """Return the next trial, pending. Raises `StudyClosed` when the study is, or nothing is left to try."""
@@ -100,13 +149,15 @@ class DurableStudy:
         plan = None
         if tx is None and self._fresh.strategy.learns:  # it thinks for milliseconds: do that before locking others out
             with self._store.read() as connection:
-                self._search = self._now(rows.reading(connection))
-            plan = _planned(self._search, n)
+                self._known = self._now(rows.reading(connection))
+            plan = _planned(self._known.search, n)
         with self._writing("study.ask", tx, synced=False) as within:
-            search = self._open(within)
+            search, queued = self._open(within)
             if plan is None or plan.start is not search:
                 plan = _planned(search, n)
-            return self._write_asked(within, plan)
+            self._write_asked(within, plan)
+            self._keep_after(within, _Known(plan.end, queued))
+        return [replace(trial, params=dict(trial.params)) for trial in plan.trials]
 
     def tell(self, trial: Trial | int, result: Result, *, tx: Tx | None = None) -> Trial:
         """End a trial with its value, its metrics or a `Failure`; return it as it ended.
@@ -115,7 +166,7 @@ class DurableStudy:
         `StudyClosed`, `MissingMetric` when metrics lack the objective, `InvalidObservation` for no number; then
         nothing is told.
         """
-        return self._end("study.tell", trial, judge(result, self.objective), tx)
+        return self._end("study.tell", trial, self.options.judge(result), tx)
 
     def prune(self, trial: Trial | int, *, tx: Tx | None = None) -> Trial:
         """End a trial early, without a value; its last report stands in for one in what the strategy learns."""
@@ -128,7 +179,7 @@ class DurableStudy:
         `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
         """
         with self._writing("study.report", tx) as within:
-            search = self._open(within)
+            search, _ = self._open(within)
             number = search.under_way(trial).number
             kept = rows.read_reports(within.rows, self.id, number)
             if check_report(step, value, kept):
@@ -154,33 +205,39 @@ class DurableStudy:
             with self._store.hot.write(name, synced=synced) as own:
                 yield own
 
-    def _now(self, read: Reading) -> Search:
+    def _read(self) -> tuple[list[Trial], list[int]]:
+        with self._store.read() as connection:
+            return rows.read_trials(rows.reading(connection), self.id, self.options)
+
+    def _now(self, read: Reading) -> _Known:
         """Return the study as a transaction sees it, from what was kept and the rows since."""
-        asked, told, _ = rows.read_progress(read, self.id)
-        return self._caught_up(read, self._search, asked, told)
+        return self._caught_up(read, self._known, rows.read_progress(read, self.id))
 
-    def _open(self, tx: Writing) -> Search:
+    def _open(self, tx: Writing) -> _Known:
         """Return the study as this transaction sees it; raise `StudyClosed` when it is closed."""
-        asked, told, status = rows.read_progress(tx.rows, self.id)
-        if status == CLOSED:
+        found = rows.read_progress(tx.rows, self.id)
+        if found.status == CLOSED:
             raise StudyClosed(f"study {self.id} is closed", hint="read `best`, or create another study")
-        return self._caught_up(tx.rows, self._search, asked, told)
+        return self._caught_up(tx.rows, self._known, found)
 
-    def _caught_up(self, read: Reading, known: Search, asked: int, told: int) -> Search:
-        new_asked, new_told = asked - known.asked, told - known.told
-        if new_asked == new_told == 0:
+    def _caught_up(self, read: Reading, known: _Known, now: Progress) -> _Known:
+        search, queued = known
+        new = (now.asked - search.asked, now.told - search.told, now.queued - queued)
+        if not any(new):
             return known
-        if min(new_asked, new_told) < 0 or new_asked + new_told > max(_FEW, known.asked):
-            trials, order = rows.read_trials(read, self.id)
-            return self._fresh.resumed(trials, order)
-        new, ended = rows.read_new(read, self.id, known.asked, known.told)
-        for trial in new:
-            known = known.with_asked(trial)
+        if min(new) < 0 or sum(new) > max(_FEW, search.asked):
+            fresh = replace(self._fresh, queue=self._fresh.queue + rows.read_queue(read, self.id))
+            return _Known(fresh.resumed(*rows.read_trials(read, self.id, self.options)), now.queued)
+        if new[2]:
+            search = replace(search, queue=search.queue + rows.read_queue(read, self.id, queued))
+        asked, ended = rows.read_new(read, self.id, self.options, search.asked, search.told)
+        for trial in asked:
+            search = search.with_asked(trial)
         for trial in ended:
-            known = known.with_told(trial)
-        return known
+            search = search.with_told(trial)
+        return _Known(search, now.queued)
 
-    def _write_asked(self, tx: Writing, plan: _Plan) -> list[Trial]:
+    def _write_asked(self, tx: Writing, plan: _Plan) -> None:
         now = tx.now()
         for trial in plan.trials:
             new = {
@@ -193,12 +250,10 @@ class DurableStudy:
             }
             tx.execute(rows.insert_trial, new)
         tx.execute(rows.count_asked, {"of": self.id, "asked": plan.end.asked})
-        self._keep_after(tx, plan.end)
-        return [replace(trial, params=dict(trial.params)) for trial in plan.trials]
 
     def _end(self, name: str, trial: Trial | int, outcome: Outcome, tx: Tx | None) -> Trial:
         with self._writing(name, tx) as within:
-            search = self._open(within)
+            search, queued = self._open(within)
             found = search.under_way(trial)
             reports = rows.read_reports(within.rows, self.id, found.number)
             ended = replace(found, reports=tuple(reports.items())).ended(outcome)
@@ -211,14 +266,14 @@ class DurableStudy:
                 "new_told_at": within.now(),
             }
             within.execute(rows.end_trial, {"of": self.id, "n": found.number, **new})
-            self._keep_after(within, search.with_told(ended))
+            self._keep_after(within, _Known(search.with_told(ended), queued))
             return ended
 
-    def _keep_after(self, tx: Writing, search: Search) -> None:
+    def _keep_after(self, tx: Writing, known: _Known) -> None:
         """Keep the study as this transaction leaves it, once it is committed."""
 
         def keep() -> None:
-            self._search = search
+            self._known = known
 
         tx.after_commit(keep)
 
@@ -232,7 +287,7 @@ def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
     if found.status == CLOSED:
         return found
     tx.execute(rows.close_study, {"of": found.id, "now": tx.now()})
-    asked, told, _ = rows.read_progress(rows.reading(tx.connection), found.id)
+    asked, told, _, _ = rows.read_progress(rows.reading(tx.connection), found.id)
     audit.append(
         tx,
         "study.closed",

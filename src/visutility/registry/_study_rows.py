@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias, final
+from typing import Any, NamedTuple, TypeAlias, final
 
 from sqlalchemy import BindParameter, Connection, Row, Table, bindparam, exists, func, insert, select, update
 
 from visutility.core import codec
 from visutility.core.errors import StudyNotFound
 from visutility.store.hot import hot_sql
-from visutility.store.schema import study, trial, trial_report
+from visutility.store.schema import study, study_queue, trial, trial_report
+from visutility.tune.options import Options, options_of
 from visutility.tune.search import past_of
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import Past
@@ -37,6 +38,7 @@ insert_study = insert(study)
 close_study = update(study).where(study.c.id == _of).values(status=CLOSED, closed_at=bindparam("now"))
 
 insert_trial = _inserted(trial, "study_id", "number", "params", "origin", "state", "asked_at")
+insert_queued = _inserted(study_queue, *(c.name for c in study_queue.c))
 insert_report = _inserted(trial_report, *(c.name for c in trial_report.c))
 count_asked = hot_sql(update(study).where(study.c.id == _of).values(trials=bindparam("asked")))
 end_trial = hot_sql(
@@ -45,7 +47,17 @@ end_trial = hot_sql(
     .values({name: bindparam(f"new_{name}") for name in _END})
 )
 _last_told = select(func.max(trial.c.told)).where(trial.c.study_id == study.c.id).scalar_subquery()
-_progress = hot_sql(select(study.c.trials, _last_told.label("last"), study.c.status).where(study.c.id == _of))
+_last_queued = select(func.max(study_queue.c.position)).where(study_queue.c.study_id == study.c.id).scalar_subquery()
+_progress = hot_sql(
+    select(study.c.trials, _last_told.label("last"), _last_queued.label("queued"), study.c.status).where(
+        study.c.id == _of
+    )
+)
+_queue = hot_sql(
+    select(study_queue.c.params)
+    .where(study_queue.c.study_id == _of, study_queue.c.position >= bindparam("known"))
+    .order_by(study_queue.c.position)
+)
 _trials = hot_sql(select(*_TRIAL).where(_in_study).order_by(trial.c.number))
 _new_trials = hot_sql(select(*_TRIAL).where(_in_study, trial.c.number >= bindparam("asked")).order_by(trial.c.number))
 _newly_told = hot_sql(select(*_TRIAL).where(_in_study, _since_told).order_by(trial.c.told))
@@ -68,7 +80,7 @@ _earlier_of_model = (
     .limit(bindparam("limit"))
 )
 _complete_until = (
-    select(trial.c.params, trial.c.value)
+    select(trial.c.params, trial.c.value, trial.c.metrics)
     .where(_in_study, _complete, trial.c.told < bindparam("told"))
     .order_by(trial.c.told)
 )
@@ -77,7 +89,11 @@ _complete_until = (
 @final
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
-    """A study's row, decoded. `enqueued` is asked first; `earlier` names studies it learns from, as (id, ends seen)."""
+    """A study's row, decoded.
+
+    `objective` and `direction` are the first of `options`. `enqueued` is asked first; `earlier` names studies it learns
+    from, as (id, ends seen).
+    """
 
     id: str
     name: str
@@ -86,6 +102,7 @@ class StudyRecord:
     space: Space
     objective: str
     direction: str
+    options: Options
     strategy: str
     settings: Mapping[str, Any]
     reason: str
@@ -111,6 +128,7 @@ def decoded(row: Row[Any]) -> StudyRecord:
         space=Space.from_json(codec.loads(row.space)),
         objective=row.objective,
         direction=row.direction,
+        options=_options(row),
         strategy=row.strategy,
         settings=codec.loads(row.strategy_settings),
         reason=row.strategy_reason,
@@ -134,25 +152,40 @@ def read_study(connection: Connection, ref: str) -> StudyRecord:
     return decoded(row)
 
 
-def read_progress(rows: Reading, study_id: str) -> tuple[int, int, str]:
-    """Return how many trials were asked, how many ended, and the study's status. O(log n)."""
-    ((asked, last, status),) = rows(_progress, {"of": study_id})
-    return asked, 0 if last is None else last + 1, status
+class Progress(NamedTuple):
+    """How many trials were asked, how many ended, how many configurations were enqueued, and the status."""
+
+    asked: int
+    told: int
+    queued: int
+    status: str
 
 
-def read_trials(rows: Reading, study_id: str) -> tuple[list[Trial], list[int]]:
+def read_progress(rows: Reading, study_id: str) -> Progress:
+    """Return how far a study is. O(log n)."""
+    ((asked, last, queued, status),) = rows(_progress, {"of": study_id})
+    return Progress(asked, 0 if last is None else last + 1, 0 if queued is None else queued + 1, status)
+
+
+def read_queue(rows: Reading, study_id: str, known: int = 0) -> tuple[Params, ...]:
+    """Return what was enqueued after the study was created, from number `known` on."""
+    return tuple(codec.loads(params) for (params,) in rows(_queue, {"of": study_id, "known": known}))
+
+
+def read_trials(rows: Reading, study_id: str, options: Options) -> tuple[list[Trial], list[int]]:
     """Return every trial by number, and the numbers of those that ended in the order they did. O(n)."""
     reports = _grouped(rows(_reports, {"of": study_id}))
     found = rows(_trials, {"of": study_id})
     ended = sorted((row[-1], row[0]) for row in found if row[-1] is not None)
-    return [_trial(row, reports) for row in found], [number for _, number in ended]
+    return [options.completed(_trial(row, reports)) for row in found], [number for _, number in ended]
 
 
-def read_new(rows: Reading, study_id: str, asked: int, told: int) -> tuple[list[Trial], list[Trial]]:
+def read_new(rows: Reading, study_id: str, options: Options, asked: int, told: int) -> tuple[list[Trial], list[Trial]]:
     """Return the trials from number `asked` on, and those that ended from the `told`-th on, in the order they did."""
     trials = [_trial(row, {}) for row in rows(_new_trials, {"of": study_id, "asked": asked})]
     reports = _grouped(sorted(rows(_reports_of_told, {"of": study_id, "told": told})))
-    return trials, [_trial(row, reports) for row in rows(_newly_told, {"of": study_id, "told": told})]
+    ended = rows(_newly_told, {"of": study_id, "told": told})
+    return trials, [options.completed(_trial(row, reports)) for row in ended]
 
 
 def read_reports(rows: Reading, study_id: str, number: int) -> dict[int, float]:
@@ -179,13 +212,22 @@ def read_past(connection: Connection, study_id: str, told: int) -> Past:
     """Return the complete trials among the first `told` that ended, lower is better."""
     record = read_study(connection, study_id)
     rows = connection.execute(_complete_until, {"of": study_id, "told": told})
-    trials = (Trial(n, codec.loads(p), "", COMPLETE, value) for n, (p, value) in enumerate(rows))
+    trials = (
+        record.options.completed(Trial(n, codec.loads(params), "", COMPLETE, value, codec.loads(metrics or "{}")))
+        for n, (params, value, metrics) in enumerate(rows)
+    )
     return past_of(record.name, record.space, record.direction, trials)
 
 
 def read_history(connection: Connection, record: StudyRecord) -> tuple[Past, ...]:
     """Return everything a study learns from, as it was when the study was created."""
     return record.given + tuple(read_past(connection, study_id, told) for study_id, told in record.earlier)
+
+
+def _options(row: Row[Any]) -> Options:
+    """What a study is after; a row of the first revision has one objective and the usual stopping rule."""
+    stored = codec.loads(row.options)
+    return Options.from_json(stored) if stored else options_of(row.direction, row.objective)
 
 
 def _trial(row: Sequence[Any], reports: Mapping[int, Sequence[tuple[int, float]]]) -> Trial:

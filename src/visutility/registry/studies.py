@@ -19,11 +19,16 @@ from visutility.registry._study_rows import OPEN, StudyRecord
 from visutility.store import audit
 from visutility.store.engine import Tx
 from visutility.store.schema import study
+from visutility.tune.constraints import Constraint
 from visutility.tune.factory import make_strategy
-from visutility.tune.search import best_of, past_of
+from visutility.tune.options import MEDIAN, Options, options_of
+from visutility.tune.priors import Belief
+from visutility.tune.rungs import MedianStopping
+from visutility.tune.search import past_of
 from visutility.tune.space import Space
+from visutility.tune.standing import best_with, front_of
 from visutility.tune.strategy import AbstractStrategy, Past
-from visutility.tune.trial import Trial, sign
+from visutility.tune.trial import Trial
 
 __all__ = ["DurableStudy", "LoadedStudy", "StudyRecord", "close", "create", "earlier", "find", "list_studies", "load"]
 
@@ -42,11 +47,22 @@ class LoadedStudy:
 
     @property
     def best(self) -> Trial:
-        """The complete trial with the best value, the earliest of equals. Raises `TrialNotFound` when there is none."""
-        return best_of(self.trials, self.record.direction)
+        """The feasible trial with the best value, the earliest of equals.
+
+        Raises `TrialNotFound` when there is none, and `Invalid` with several objectives: read `front` then.
+        """
+        return best_with(self.trials, self.record.options)
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """The feasible trials that no other one is better than in one objective and as good in all, by number.
+
+        Raises `TrialNotFound` when there is none, as `best` does.
+        """
+        return tuple(front_of(self.trials, self.record.options))
 
     def past(self) -> Past:
-        """Return the complete trials as an earlier study, oldest first, lower is better."""
+        """Return the feasible trials as an earlier study, oldest first, lower is better."""
         ended = (self.trials[number] for number in self.told)
         return past_of(self.record.name, self.record.space, self.record.direction, ended)
 
@@ -56,8 +72,13 @@ def create(
     *,
     name: str,
     space: Space,
-    objective: str,
-    direction: str = "minimize",
+    objective: str = "value",
+    direction: str | Mapping[str, str] = "minimize",
+    constraints: Mapping[str, Constraint] | None = None,
+    deterministic: bool = False,
+    noise: float | None = None,
+    priors: Mapping[str, Belief] | None = None,
+    stopping: MedianStopping | None = MEDIAN,
     model_id: str | None = None,
     run_id: str | None = None,
     strategy: str | AbstractStrategy = "auto",
@@ -73,21 +94,31 @@ def create(
 ) -> StudyRecord:
     """Create an open study; the change and its audit event commit together.
 
-    `enqueue` is asked first, in order. The study learns from `history` and from the newest `earlier_studies` of the
+    What the study is after, and when its trials stop, is said as to `tune.Study`. `enqueue` is asked first, in order.
+    The study learns from `history` and from the newest `earlier_studies` of the
     model, as they stand now. Raises `InvalidName`, `InvalidSetting`, `InvalidParameter` for an enqueued
     configuration outside the space, and `AlreadyExists`.
     """
     checked_name(name, "study")
-    sign(direction)
-    if not isinstance(objective, str) or not 0 < len(objective) <= 64:
-        raise InvalidSetting(f"objective {objective!r} is not 1 to 64 characters", hint="name the metric")
+    options = options_of(
+        direction,
+        objective,
+        constraints=constraints,
+        deterministic=deterministic,
+        noise=noise,
+        stopping=stopping,
+        priors=priors,
+        space=space,
+    )
+    if len(options.objective) > 64:
+        raise InvalidSetting(f"objective {options.objective!r} has more than 64 characters", hint="shorten its name")
     if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
         raise InvalidSetting(f"seed {seed!r} is not a whole number of 64 bits", hint="pass an int")
     if tx.execute(select(study.c.id).where(study.c.name == name)).first() is not None:
         raise AlreadyExists(f"study {name!r} exists already", hint="open it, or choose another name")
     from_model = rows.earlier_of_model(tx.connection, model_id, earlier_studies) if model_id is not None else []
     pasts = (*history, *(rows.read_past(tx.connection, study_id, told) for study_id, told in from_model))
-    made, reason = _strategy(strategy, settings or {}, space, budget, pasts, modality)
+    made, reason = _strategy(strategy, settings or {}, space, budget, pasts, modality, options)
     warm = {
         "enqueued": [space.validate(params) for params in enqueue],
         "earlier": [[study_id, told] for study_id, told in from_model],
@@ -99,8 +130,9 @@ def create(
         "model_id": model_id,
         "run_id": run_id,
         "space": codec.dumps(space.to_json()),
-        "objective": objective,
-        "direction": direction,
+        "objective": options.objective,
+        "direction": options.direction,
+        "options": codec.dumps(options.to_json()),
         "strategy": made.name,
         "strategy_settings": codec.dumps(made.settings),
         "strategy_reason": reason,
@@ -126,7 +158,7 @@ def find(connection: Connection, ref: str) -> StudyRecord:
 def load(connection: Connection, ref: str) -> LoadedStudy:
     """Return the study with this id or name and all its trials. Raises `StudyNotFound`."""
     record = rows.read_study(connection, ref)
-    trials, told = rows.read_trials(rows.reading(connection), record.id)
+    trials, told = rows.read_trials(rows.reading(connection), record.id, record.options)
     return LoadedStudy(record, tuple(trials), tuple(told))
 
 
@@ -160,7 +192,10 @@ def _strategy(
     budget: int | None,
     history: Sequence[Past],
     modality: str | None,
+    options: Options,
 ) -> tuple[AbstractStrategy, str]:
     kind, given = (strategy.name, strategy.settings) if isinstance(strategy, AbstractStrategy) else (strategy, settings)
-    chosen = make_strategy(kind, space=space, budget=budget, history=history, modality=modality, **given)
+    chosen = make_strategy(
+        kind, space=space, budget=budget, history=history, modality=modality, problem=options.problem, **given
+    )
     return chosen.strategy, chosen.reason

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnClause, Connection, Executable, bindparam, column, 
 
 from visutility.core.codec import sha256
 from visutility.core.errors import Invalid
-from visutility.store.schema import COVERED, COVERED_AT_END, metadata
+from visutility.store.schema import ADDED, COVERED, COVERED_AT_END, metadata
 
 FIRST = "0" * 64  # the hash before the first event
 EVENT_COLUMNS = ("seq", "at", "by", "kind", "subject", "why", "before", "after", "covers", "previous")
@@ -23,8 +23,16 @@ def event_hash(values: Sequence[Any]) -> str:
 
 
 def row_hash(name: str, values: Sequence[Any]) -> str:
-    """Return the hash of a row covered as `name` from its covered columns, in their order."""
-    return sha256(canonical((name, *values)))
+    """Return the hash of a row covered as `name` from its covered columns, in their order.
+
+    Columns of `ADDED` count from the last one that says more than what the revision that added it put there.
+    """
+    counted = len(values)
+    for default in reversed(ADDED.get(name, ())):
+        if values[counted - 1] != default:
+            break
+        counted -= 1
+    return sha256(canonical((name, *values[:counted])))
 
 
 def canonical(values: Sequence[Any]) -> bytes:

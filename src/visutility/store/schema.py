@@ -5,7 +5,7 @@ migrations refuse UPDATE, DELETE and a replacing INSERT. `COVERED` columns are h
 that writes such a row, so that `audit verify` finds a row changed behind its back; columns that change without an
 event (leases, heartbeats) are left out. `COVERED_AT_END` is the same for rows that change until something ends: the
 event that ends it covers them, and rows that no event names yet are nobody's finding. A name there is a table, with
-".end" after it where the table is in `COVERED` too.
+".end" after it where the table is in `COVERED` too. `ADDED` keeps the hashes of rows that an older release wrote.
 """
 
 from sqlalchemy import (
@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -131,8 +131,18 @@ study = Table(
     Column("trials", Integer, nullable=False),  # trials asked so far
     Column("created_at", Time, nullable=False),
     Column("closed_at", Time),
+    Column("options", Text, nullable=False, server_default="{}"),  # JSON, Options.to_json
 )
 Index("ix_study_model_id_id", study.c.model_id, study.c.id)
+
+study_queue = Table(  # configurations to ask before any suggestion, after those of `warm_start`
+    "study_queue",
+    metadata,
+    Column("study_id", Id, ForeignKey("study.id"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("params", Text, nullable=False),  # JSON object, active parameters only
+    Column("queued_at", Time, nullable=False),
+)
 
 trial = Table(
     "trial",
@@ -356,7 +366,7 @@ audit_head = Table(
 )
 
 FROZEN: tuple[str, ...] = ("model_version", "alias_move", "gate_report", "verdict", "retrain_trigger", "metric_chunk")
-FROZEN += ("trial_report", "run_answer", "data_snapshot")
+FROZEN += ("trial_report", "run_answer", "data_snapshot", "study_queue")
 
 COVERED: dict[str, tuple[str, ...]] = {
     "model": ("id", "name", "task", "created_at"),
@@ -392,3 +402,7 @@ COVERED_AT_END: dict[str, tuple[str, ...]] = {
     "run_answer": tuple(c.name for c in run_answer.c),
     "run.end": tuple(c.name for c in run.c if c.name not in _LEASE),
 }
+
+# Columns that a later revision added at the end of a covered table, with what it gave the rows that were there: a row
+# hash leaves such values out, so that rows hash as they did when they were written.
+ADDED: dict[str, tuple[str, ...]] = {"study": ("{}",), "study.end": ("{}",)}
