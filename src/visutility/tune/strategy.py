@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from visutility.tune.encoded import Encoded
 from visutility.tune.problem import Problem
 from visutility.tune.space import Mask, Params, Space, Units
 
@@ -74,37 +75,44 @@ class State:
     pending: tuple[tuple[int, Params], ...] = ()
     history: tuple[Past, ...] = ()
     problem: Problem = ONE_VALUE
-    _encoded: tuple[Units, Mask] | None = field(default=None, repr=False, compare=False)
+    _encoded: Encoded | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self._encoded is None:
             encoded = [self.space.encode(o.params) for o in self.observed]
             units = np.array([unit for unit, _ in encoded]).reshape(-1, self.space.dim)
             masks = np.array([mask for _, mask in encoded], dtype=bool).reshape(-1, self.space.dim)
-            object.__setattr__(self, "_encoded", _read_only(units, masks))
+            values = np.array([math.nan if o.value is None else o.value for o in self.observed], dtype=np.float64)
+            object.__setattr__(self, "_encoded", Encoded.of(units, masks, values))
 
     @property
     def units(self) -> Units:
         """`Space.encode` of the observed configurations, (n, d), read-only: row i is observed[i]."""
-        return self._encoded[0]  # type: ignore[index]
+        return self._encoded.units  # type: ignore[union-attr]
 
     @property
     def masks(self) -> Mask:
         """Which columns of `units` are active, (n, d), read-only."""
-        return self._encoded[1]  # type: ignore[index]
+        return self._encoded.masks  # type: ignore[union-attr]
+
+    @property
+    def values(self) -> Units:
+        """The observed values (n,), read-only: NaN where the trial failed."""
+        return self._encoded.values  # type: ignore[union-attr]
 
     def with_pending(self, number: int, params: Params) -> "State":
         """Return this state with one more trial under way."""
         return replace(self, pending=(*self.pending, (number, params)))
 
     def with_observed(self, seen: Observation) -> "State":
-        """Return this state with a trial ended, and no longer pending. O(n d)."""
+        """Return this state with a trial ended, and no longer pending. Copies n references, and no rows."""
         unit, mask = self.space.encode(seen.params)
+        value = math.nan if seen.value is None else seen.value
         return replace(
             self,
             observed=(*self.observed, seen),
             pending=tuple(item for item in self.pending if item[0] != seen.number),
-            _encoded=_read_only(np.vstack([self.units, unit]), np.vstack([self.masks, mask])),
+            _encoded=self._encoded.with_row(unit, mask, value),  # type: ignore[union-attr]
         )
 
     def with_space(self, space: Space) -> "State":
@@ -209,9 +217,3 @@ class AbstractStrategy(ABC):
     def settings(self) -> dict[str, Any]:
         """The settings as plain data: `type(strategy)(**settings)` is an equal strategy."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
-
-
-def _read_only(units: Units, masks: Mask) -> tuple[Units, Mask]:
-    units.flags.writeable = False
-    masks.flags.writeable = False
-    return units, masks
