@@ -32,7 +32,7 @@ MAY_IMPORT = {  # package -> what of ours it may import, besides itself; "" is t
     "execute": "core",
     "flow": "core store",
     "registry": "core store tune monitor.detector monitor.Level monitor.Verdicts",  # of monitor the value types
-    "loop": BELOW_LOOP,
+    "loop": f"{BELOW_LOOP} report",
     "interop": f"{BELOW_LOOP} loop",
     "api": f"{BELOW_LOOP} loop report",
     "demo": f"{BELOW_LOOP} loop report __version__",
@@ -46,6 +46,7 @@ THIRD_PARTY = {  # package -> where it may be imported; one that is missing here
     "jinja2": "report api",
     "msgspec": "*",
     "numpy": "*",
+    "optuna": "interop",
     "PIL": "data loop demo report testing",
     "prometheus_client": "loop api cli",
     "pyarrow": "data loop testing",
@@ -59,8 +60,9 @@ THIRD_PARTY = {  # package -> where it may be imported; one that is missing here
 INSIDE_FUNCTIONS = {  # heavy or optional: imported where used, never when a module is loaded; package -> except in
     "alembic": "store.migrations",
     "PIL": "",
+    "optuna": "interop.optuna interop.optuna_import interop._optuna_space",
     "skops": "",
-    "sklearn": "",
+    "sklearn": "interop.sklearn",
 }
 
 PURE = ("tune", "monitor", "data")  # no SQL, no clock, no threads
