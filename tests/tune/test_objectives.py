@@ -7,7 +7,7 @@ import pytest
 
 from visutility.core.codec import dumps, loads
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, MissingMetric, TrialNotFound
-from visutility.tune import AtLeast, AtMost, Failure, Float, Options, Space, Study, options_of
+from visutility.tune import AtLeast, AtMost, Failure, Float, MedianStopping, Options, Space, Study, options_of
 
 SPACE = Space({"x": Float(0, 1), "y": Float(0, 1)})
 BOTH = {"accuracy": "maximize", "latency_ms": "minimize"}
@@ -135,7 +135,7 @@ def test_malformed_tells_are_refused_and_change_nothing(case):
         ({"noise": True}, "noise True"),
         ({"noise": 0.1, "deterministic": True}, "noise 0.1 of a deterministic"),
         ({"noise": 0.1, "direction": BOTH}, "noise 0.1 with 2 objectives"),
-        ({"stopping": "median"}, "stopping 'median'"),
+        ({"stopping": "best"}, "stopping 'best'"),
     ],
 )
 def test_malformed_options_are_refused(arguments, says):
@@ -163,7 +163,7 @@ def test_options_survive_json_and_older_ones_are_read():
     assert Options.from_json(loads(dumps(options.to_json()))) == options
     noisy = options_of("maximize", "f1", noise=0.25, stopping=None)
     assert Options.from_json(loads(dumps(noisy.to_json()))) == noisy
-    assert Options.from_json({"objectives": [["loss", "minimize"]]}) == options_of(objective="loss")
+    assert Options.from_json({"objectives": [["loss", "minimize"]]}) == options_of(objective="loss", stopping="median")
     assert (noisy.problem.noise, options.problem.constraints, options.problem.objectives) == (0.25, 2, 2)
 
 
@@ -176,7 +176,7 @@ def test_a_snapshot_of_format_1_is_read():
         del trial["excess"]
     data |= {"format": 1, "direction": "maximize", "objective": "f1", "stopping": {"startup": 3, "warmup": 1}}
     read = Study.restore(data)
-    assert read.options == options_of("maximize", "f1", stopping=type(study.options.stopping)(3, 1))
+    assert read.options == options_of("maximize", "f1", stopping=MedianStopping(3, 1))
     assert read.trials == study.trials
     assert read.ask() == study.ask()
     assert Study.restore({**data, "stopping": None}).options.stopping is None

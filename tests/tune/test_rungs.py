@@ -6,13 +6,18 @@ import pytest
 
 from visutility.core.errors import InvalidObservation, InvalidSetting
 from visutility.tune import MedianStopping
-from visutility.tune.rungs import check_report, curve, keep_going
+from visutility.tune.fidelity import Curve, Seen
+from visutility.tune.rungs import check_report
 
-CURVES = [curve([(step, start - step) for step in range(5)]) for start in (10.0, 11.0, 12.0, 13.0, 14.0)]
+CURVES = [Curve.of(number, "complete", [(step, 10.0 + number - step) for step in range(5)]) for number in range(5)]
+
+
+def keep_going(best, step, curves, rule):
+    return rule.goes_on(Seen(tuple(curves)), Curve(99, "pending", (step,), (best,)))
 
 
 def test_a_curve_holds_running_averages():
-    assert curve([(0, 4.0), (2, 2.0), (7, 0.0)]).averages == (4.0, 3.0, 2.0)
+    assert Curve.of(0, "complete", [(0, 4.0), (2, 2.0), (7, 0.0)]).averages == [4.0, 3.0, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -34,9 +39,14 @@ def test_a_trial_worse_than_the_median_stops(best, step, goes_on):
 def test_nothing_stops_before_enough_trials_came_that_far():
     assert keep_going(99.0, 3, CURVES[:4], MedianStopping())
     assert not keep_going(99.0, 3, CURVES[:4], MedianStopping(startup=4))
-    late = [curve([(5, 1.0)])] * 5
+    late = [Curve.of(0, "complete", [(5, 1.0)])] * 5
     assert keep_going(99.0, 4, late, MedianStopping())
     assert not keep_going(99.0, 5, late, MedianStopping())
+
+
+def test_only_complete_trials_count():
+    others = [Curve(c.number, state, c.steps, c.values) for c in CURVES for state in ("pruned", "paused")]
+    assert keep_going(99.0, 3, others, MedianStopping())
 
 
 def test_nothing_stops_while_warming_up():

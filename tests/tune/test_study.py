@@ -251,7 +251,7 @@ def test_history_may_be_studies_pasts_and_lists_oldest_first():
 
 def test_reports_stop_what_is_worse_than_the_median():
     for direction, flip in (("minimize", 1), ("maximize", -1)):
-        study = Study(SPACE, direction, "random")
+        study = Study(SPACE, direction, "random", stopping="median")
         for start in range(5):
             trial = study.ask()
             assert all(study.report(trial, step, flip * (10.0 + start - step)) for step in range(4))

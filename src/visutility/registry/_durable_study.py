@@ -188,7 +188,7 @@ class DurableStudy:
                 kept[step] = float(value)
             elif step not in kept:
                 return False
-            return search.keeps_going(tuple(kept.items()))
+            return search.keeps_going(number, tuple(kept.items()))
 
     def close(self, *, by: str, why: str, tx: Tx | None = None) -> StudyRecord:
         """Close the study: it takes no more trials, and pending ones end untold. Closing again changes nothing."""

@@ -11,7 +11,7 @@ from visutility.core import codec
 from visutility.core.errors import StudyNotFound
 from visutility.store.hot import hot_sql
 from visutility.store.schema import study, study_queue, trial, trial_report
-from visutility.tune.options import Options, options_of
+from visutility.tune.options import MEDIAN, Options, options_of
 from visutility.tune.search import past_of
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import Past
@@ -227,7 +227,7 @@ def read_history(connection: Connection, record: StudyRecord) -> tuple[Past, ...
 def _options(row: Row[Any]) -> Options:
     """What a study is after; a row of the first revision has one objective and the usual stopping rule."""
     stored = codec.loads(row.options)
-    return Options.from_json(stored) if stored else options_of(row.direction, row.objective)
+    return Options.from_json(stored) if stored else options_of(row.direction, row.objective, stopping=MEDIAN)
 
 
 def _trial(row: Sequence[Any], reports: Mapping[int, Sequence[tuple[int, float]]]) -> Trial:

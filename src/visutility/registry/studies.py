@@ -21,9 +21,9 @@ from visutility.store.engine import Tx
 from visutility.store.schema import study
 from visutility.tune.constraints import Constraint
 from visutility.tune.factory import make_strategy
-from visutility.tune.options import MEDIAN, Options, options_of
+from visutility.tune.fidelity import AUTO, AbstractStopping
+from visutility.tune.options import Options, options_of
 from visutility.tune.priors import Belief
-from visutility.tune.rungs import MedianStopping
 from visutility.tune.search import past_of
 from visutility.tune.space import Space
 from visutility.tune.standing import best_with, front_of
@@ -78,7 +78,7 @@ def create(
     deterministic: bool = False,
     noise: float | None = None,
     priors: Mapping[str, Belief] | None = None,
-    stopping: MedianStopping | None = MEDIAN,
+    stopping: str | AbstractStopping | None = AUTO,
     model_id: str | None = None,
     run_id: str | None = None,
     strategy: str | AbstractStrategy = "auto",

@@ -15,16 +15,17 @@ from visutility.core.errors import (
 )
 from visutility.tune.constraints import Constraint
 from visutility.tune.factory import AUTO, check_heeds, make_strategy
+from visutility.tune.fidelity import AbstractStopping
 from visutility.tune.history import Earlier, as_history
 from visutility.tune.options import options_of
 from visutility.tune.priors import Belief
-from visutility.tune.rungs import MedianStopping, check_report
+from visutility.tune.rungs import check_report
 from visutility.tune.search import Search, past_of
 from visutility.tune.snapshot import read_snapshot, write_snapshot
 from visutility.tune.space import Params, Space
 from visutility.tune.standing import best_with, front_of, volume_of
 from visutility.tune.strategy import AbstractStrategy, Past
-from visutility.tune.trial import PENDING, PRUNED, Failure, Outcome, Result, Trial, sign
+from visutility.tune.trial import PAUSED, PENDING, PRUNED, Failure, Outcome, Result, Trial, sign
 
 
 @final
@@ -39,7 +40,8 @@ class Study:
 
     `strategy` is a name, "auto" or a strategy of your own; `history` holds earlier studies, oldest first: a `Study`, a
     `Past`, or a list of (params, value) in this study's direction. `budget` closes the study after that many trials.
-    `stopping` decides what `report` answers; None: always go on. `modality` helps "auto" to choose.
+    `stopping`, a rule or its name, decides what `report` answers and which paused trials go on; None: always go on.
+    `modality` helps "auto" to choose.
     Equal arguments and equal tells give equal suggestions, in any process.
     """
 
@@ -58,7 +60,7 @@ class Study:
         noise: float | None = None,
         priors: Mapping[str, Belief] | None = None,
         modality: str | None = None,
-        stopping: MedianStopping | None = MedianStopping(),  # noqa: B008 (frozen)
+        stopping: str | AbstractStopping | None = AUTO,
     ) -> None:
         if not isinstance(space, Space):
             raise InvalidSetting(f"space {space!r:.80} is not a Space", hint="write Space({'name': Float(0, 1)})")
@@ -111,12 +113,15 @@ class Study:
             self._search = replace(self._search, queue=(*self._search.queue, checked))
 
     def ask(self) -> Trial:
-        """Return the next trial, pending. Raises `StudyClosed` when the budget is spent or nothing is left to try."""
+        """Return the next trial, pending: a paused one that is worth going on with, under its number, or a new one.
+
+        Raises `StudyClosed` when the budget is spent and nothing paused is worth it, or nothing is left to try.
+        """
         with self._lock:
             trial = self._search.next()
             self._search = self._search.with_asked(trial)
-            self._trials.append(trial)
-            self._reports[trial.number] = {}
+            self._trials[trial.number : trial.number + 1] = [replace(trial, reports=())]
+            self._reports[trial.number] = dict(trial.reports)
             return self._public(trial)
 
     def ask_batch(self, n: int) -> list[Trial]:
@@ -150,16 +155,29 @@ class Study:
         `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
         """
         with self._lock:
-            number = self._search.under_way(trial).number
+            number = self._search.running(trial).number
             kept = self._reports[number]
             if check_report(step, value, kept):
                 kept[step] = float(value)
             elif step not in kept:
                 return False
-            return self._search.keeps_going(tuple(kept.items()))
+            return self._search.keeps_going(number, tuple(kept.items()))
+
+    def pause(self, trial: Trial | int) -> Trial:
+        """End the work on a trial for now, reports kept; a later `ask` may hand it out again under its number.
+
+        It goes on after the last step it reported (`trial.resume_from`), or starts again: steps reported again change
+        nothing. Raises as `tell`.
+        """
+        with self._lock:
+            found = self._search.running(trial)
+            paused = replace(found, state=PAUSED, reports=tuple(self._reports.pop(found.number).items()))
+            self._search = self._search.with_paused(paused)
+            self._trials[found.number] = paused
+            return self._public(paused)
 
     def prune(self, trial: Trial | int) -> Trial:
-        """End a trial early, without a value; its last report stands in for one in what the strategy learns."""
+        """End a trial early, without a value; where it was going stands in for one in what the strategy learns."""
         with self._lock:
             return self._end(trial, Outcome(PRUNED))
 
@@ -246,12 +264,11 @@ class Study:
 
     def _end(self, trial: Trial | int, outcome: Outcome) -> Trial:
         found = self._search.under_way(trial)
-        reports = tuple(self._reports[found.number].items())
+        reports = found.reports if found.state == PAUSED else tuple(self._reports.pop(found.number).items())
         ended = replace(found, reports=reports).ended(outcome)
         self._search = self._search.with_told(ended)
         self._trials[found.number] = ended
         self._told.append(found.number)
-        del self._reports[found.number]
         return self._public(ended)
 
     def _public(self, trial: Trial) -> Trial:

@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 from visutility.core.errors import InvalidSetting
 from visutility.tune import constraints as bounds
 from visutility.tune import priors as beliefs
 from visutility.tune.constraints import Constraint, as_constraints
+from visutility.tune.fidelity import AUTO, AbstractStopping, MedianStopping, make_stopping, stopping_from_json
 from visutility.tune.priors import Belief, Beliefs, as_priors
 from visutility.tune.problem import Problem
-from visutility.tune.rungs import MedianStopping
 from visutility.tune.space import Space
 from visutility.tune.trial import COMPLETE, PRUNED, Outcome, Result, Trial, judge, sign
 from visutility.tune.values import plain
 
-MEDIAN: Final = MedianStopping()
-STOPPING: Final[dict[str, type[MedianStopping]]] = {"median": MedianStopping}  # rules of `report`, by stored name
+MEDIAN: Final = MedianStopping()  # what every study had before there was a choice
 
 
 @final
@@ -33,7 +32,7 @@ class Options:
     constraints: tuple[tuple[str, Constraint], ...] = ()
     deterministic: bool = False
     noise: float | None = None
-    stopping: MedianStopping | None = MEDIAN
+    stopping: AbstractStopping | None = MEDIAN
     priors: Beliefs = ()
 
     @property
@@ -93,7 +92,7 @@ class Options:
             "constraints": [[name, bounds.to_json(one)] for name, one in self.constraints],
             "deterministic": self.deterministic,
             "noise": self.noise,
-            "stopping": _stopping_to_json(self.stopping),
+            "stopping": None if self.stopping is None else self.stopping.to_json(),
             "priors": [[name, beliefs.to_json(one)] for name, one in self.priors],
         }
 
@@ -106,7 +105,7 @@ class Options:
             tuple((name, bounds.from_json(one)) for name, one in data.get("constraints", ())),
             data.get("deterministic", default.deterministic),
             data.get("noise", default.noise),
-            _stopping_from_json(data["stopping"]) if "stopping" in data else default.stopping,
+            stopping_from_json(data["stopping"]) if "stopping" in data else default.stopping,
             tuple((name, beliefs.from_json(one)) for name, one in data.get("priors", ())),
         )
 
@@ -121,7 +120,7 @@ def options_of(
     constraints: Mapping[str, Constraint] | None = None,
     deterministic: bool = False,
     noise: float | None = None,
-    stopping: MedianStopping | None = MEDIAN,
+    stopping: str | AbstractStopping | None = AUTO,
     priors: Mapping[str, Belief] | None = None,
     space: Space | None = None,
 ) -> Options:
@@ -137,7 +136,7 @@ def options_of(
         as_constraints(constraints),
         deterministic,
         _noise(noise, deterministic, objectives),
-        _known_rule(stopping),
+        make_stopping(stopping),
         as_priors(priors, space),
     )
 
@@ -177,24 +176,3 @@ def _noise(noise: object, deterministic: bool, objectives: Sequence[object]) -> 
             f"noise {noise!r} with {len(objectives)} objectives", hint="leave it out: it is learnt for each"
         )
     return float(given)
-
-
-def _known_rule(stopping: MedianStopping | None) -> MedianStopping | None:
-    if stopping is not None and type(stopping) not in STOPPING.values():
-        raise InvalidSetting(
-            f"stopping {stopping!r:.80} is no rule", hint=f"use one of {sorted(STOPPING)} or None: always go on"
-        )
-    return stopping
-
-
-def _stopping_to_json(rule: MedianStopping | None) -> dict[str, Any] | None:
-    if rule is None:
-        return None
-    kind = next(name for name, cls in STOPPING.items() if isinstance(rule, cls))
-    return {"kind": kind, **asdict(rule)}
-
-
-def _stopping_from_json(data: Mapping[str, Any] | None) -> MedianStopping | None:
-    if data is None:
-        return None
-    return STOPPING[data["kind"]](**{key: value for key, value in data.items() if key != "kind"})

@@ -1,61 +1,10 @@
-"""Stopping a trial early, as a pure function of reported values.
-
-The median rule of Golovin et al., "Google Vizier" (KDD 2017), section 3.2.1: a trial stops at a step when its best
-value so far is worse than the median, over the complete trials, of their running averages up to that step. All values
-here are lower-is-better.
-"""
+"""What may be reported of a trial under way."""
 
 import math
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
-from typing import final
+from collections.abc import Mapping
 
-from visutility.core.errors import InvalidObservation, InvalidSetting
+from visutility.core.errors import InvalidObservation
 from visutility.tune.trial import as_number
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class MedianStopping:
-    """Nothing stops before `startup` complete trials have reported that far, nor at a step below `warmup`."""
-
-    startup: int = 5
-    warmup: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("startup", 1), ("warmup", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidSetting(f"{name} is {value!r}", hint=f"give a whole number of at least {least}")
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """The steps a complete trial reported, rising, and the average of its values up to each."""
-
-    steps: tuple[int, ...]
-    averages: tuple[float, ...]
-
-
-def curve(reports: Sequence[tuple[int, float]]) -> Curve:
-    """Return the curve of (step, value) reports in order of step."""
-    averages, total = [], 0.0
-    for count, (_, value) in enumerate(reports, start=1):
-        total += value
-        averages.append(total / count)
-    return Curve(tuple(step for step, _ in reports), tuple(averages))
-
-
-def keep_going(best: float, step: int, curves: Sequence[Curve], rule: MedianStopping) -> bool:
-    """Return whether a trial whose best value up to `step` is `best` should go on. O(len(curves) log steps)."""
-    if step < rule.warmup:
-        return True
-    reached = [(c, bisect_right(c.steps, step)) for c in curves]
-    averages = [c.averages[count - 1] for c, count in reached if count]
-    return len(averages) < rule.startup or best <= median(averages)
 
 
 def check_report(step: object, value: object, kept: Mapping[int, float]) -> bool:

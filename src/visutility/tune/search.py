@@ -5,15 +5,15 @@ order: so a study rebuilt from its trials goes on exactly as if it had never sto
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import final
+from dataclasses import dataclass, field, replace
+from typing import Any, final
 
 from visutility.core.errors import StudyClosed, TrialClosed, TrialNotFound
+from visutility.tune.fidelity import Curve, Seen
 from visutility.tune.options import USUAL, Options
-from visutility.tune.rungs import Curve, curve, keep_going
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
-from visutility.tune.trial import COMPLETE, ENQUEUED, PENDING, Trial, sign
+from visutility.tune.trial import COMPLETE, ENQUEUED, PAUSED, PENDING, PRUNED, Trial, sign
 
 
 @final
@@ -28,7 +28,8 @@ class Search:
     queue: tuple[Params, ...] = ()
     asked: int = 0
     pending: tuple[Trial, ...] = ()  # by number, without their reports
-    curves: tuple[Curve, ...] = ()  # of the complete trials that reported, lower is better
+    paused: tuple[Trial, ...] = ()  # by number, with their reports
+    seen: Seen = field(default_factory=Seen)  # the curves of ended and paused trials that reported
 
     @property
     def told(self) -> int:
@@ -36,48 +37,85 @@ class Search:
         return len(self.state.observed)
 
     def next(self) -> Trial:
-        """Return trial number `asked`, not yet under way: the head of the queue, else a suggestion.
+        """Return a trial that is not under way: the head of the queue, a paused one to go on with, or a suggestion.
 
-        Raises `StudyClosed` when the budget is spent or the strategy has nothing left.
+        New ones have number `asked`. Raises `StudyClosed` when the budget is spent or the strategy has nothing left.
         """
-        if self.budget is not None and self.asked >= self.budget:
-            raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
-        if self.queue:
+        spent = self.budget is not None and self.asked >= self.budget
+        if self.queue and not spent:
             return Trial(self.asked, dict(self.queue[0]), ENQUEUED)
-        return Trial(self.asked, self.strategy.suggest(self.state, self.asked), self.strategy.name)
+        again = self.options.stopping.resume(self.seen) if self.options.stopping and self.paused else None
+        if again is not None:
+            return replace(next(one for one in self.paused if one.number == again), state=PENDING)
+        if spent:
+            raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
+        return Trial(self.asked, self.strategy.suggest(self.believed, self.asked), self.strategy.name)
+
+    @property
+    def believed(self) -> State:
+        """The state a suggestion is made from: pruned and paused trials have the final values expected of them."""
+        rule = self.options.stopping
+        if rule is None or len(self.options.objectives) > 1 or all(c.state == COMPLETE for c in self.seen.curves):
+            return self.state
+        ends = rule.estimates(self.seen)
+        state = replace(self.state, observed=tuple(_with_value(o, ends.get(o.number)) for o in self.state.observed))
+        for trial in self.paused:
+            state = state.with_observed(Observation(trial.number, dict(trial.params), ends.get(trial.number)))
+        return state
 
     def with_asked(self, trial: Trial) -> "Search":
         """Return the search with that trial, which `next` gave here or elsewhere, under way."""
+        state = self.strategy.asked(self.state, trial.number, trial.params)
+        pending = tuple(sorted((*self.pending, replace(trial, reports=())), key=lambda one: one.number))
+        if trial.number < self.asked:
+            return self._without_paused(trial.number, state=state, pending=pending)
+        queue = self.queue[1:] if trial.origin == ENQUEUED else self.queue
+        return replace(self, state=state, queue=queue, asked=trial.number + 1, pending=pending)
+
+    def with_paused(self, trial: Trial) -> "Search":
+        """Return the search once a trial under way was paused with these reports."""
         return replace(
             self,
-            state=self.strategy.asked(self.state, trial.number, trial.params),
-            queue=self.queue[1:] if trial.origin == ENQUEUED else self.queue,
-            asked=trial.number + 1,
-            pending=(*self.pending, trial),
+            state=self.state.without_pending(trial.number),
+            paused=tuple(sorted((*self.paused, trial), key=lambda one: one.number)),
+            pending=tuple(one for one in self.pending if one.number != trial.number),
+            seen=_seen(self.seen.curves + _curves(trial, self.options.direction)),
         )
 
     def with_told(self, ended: Trial) -> "Search":
         """Return the search once a trial under way became this one, reports included."""
-        return replace(
-            self,
-            state=self.strategy.observe(self.state, ended.number, ended.params, *self.options.observed(ended)),
-            curves=self.curves + _curves(ended, self.options.direction),
-            pending=tuple(trial for trial in self.pending if trial.number != ended.number),
-        )
+        state = self.strategy.observe(self.state, ended.number, ended.params, *self.options.observed(ended))
+        pending = tuple(trial for trial in self.pending if trial.number != ended.number)
+        after = self._without_paused(ended.number, state=state, pending=pending)
+        return replace(after, seen=_seen(after.seen.curves + _curves(ended, self.options.direction)))
+
+    def _without_paused(self, number: int, **changes: Any) -> "Search":
+        """The search with these changes, that trial no longer among the paused ones."""
+        if all(trial.number != number for trial in self.paused):
+            return replace(self, **changes)
+        kept = tuple(trial for trial in self.paused if trial.number != number)
+        return replace(self, paused=kept, seen=_seen(c for c in self.seen.curves if c.number != number), **changes)
 
     def under_way(self, trial: Trial | int) -> Trial:
-        """Return the trial under way with this number, as it was asked.
+        """Return the trial under way or paused with this number, as it was asked or paused.
 
         Raises `TrialNotFound` when it was not asked or is another study's, `TrialClosed` when it ended.
         """
         number = trial.number if isinstance(trial, Trial) else trial
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < self.asked:
             raise TrialNotFound(f"trial {number!r} was not asked", hint=f"{self.asked} trials were, from 0")
-        found = next((one for one in self.pending if one.number == number), None)
+        found = next((one for one in (*self.pending, *self.paused) if one.number == number), None)
         if found is None:
             raise TrialClosed(f"trial {number} ended already", hint="a trial is told once")
         if isinstance(trial, Trial) and any(found.params.get(k, v) != v for k, v in trial.params.items()):
             raise TrialNotFound(f"trial {number} is of another study", hint="tell the study that asked for it")
+        return found
+
+    def running(self, trial: Trial | int) -> Trial:
+        """Return the trial under way with this number; raises as `under_way`, and `TrialClosed` when it is paused."""
+        found = self.under_way(trial)
+        if found.state == PAUSED:
+            raise TrialClosed(f"trial {found.number} is paused", hint="`ask` hands it out again when it is worth it")
         return found
 
     def resumed(self, trials: Sequence[Trial], told: Sequence[int]) -> "Search":
@@ -89,27 +127,29 @@ class Search:
         pending = tuple(replace(trial, reports=()) for trial in trials if trial.state == PENDING)
         observed = tuple(Observation(n, dict(trials[n].params), *self.options.observed(trials[n])) for n in told)
         under_way = tuple((trial.number, dict(trial.params)) for trial in pending)
+        paused = tuple(trial for trial in trials if trial.state == PAUSED)
         curves: list[Curve] = []
-        for number in told:
-            curves.extend(_curves(trials[number], self.options.direction))
+        for trial in (*(trials[number] for number in told), *paused):
+            curves.extend(_curves(trial, self.options.direction))
         return replace(
             self,
             state=State(self.state.space, self.state.seed, observed, under_way, self.state.history, self.state.problem),
             queue=self.queue[taken:],
             asked=len(trials),
             pending=pending,
-            curves=tuple(curves),
+            paused=paused,
+            seen=_seen(curves),
         )
 
-    def keeps_going(self, reports: Sequence[tuple[int, float]]) -> bool:
-        """Return whether a trial with these reports, in the first objective's direction, should go on.
+    def keeps_going(self, number: int, reports: Sequence[tuple[int, float]]) -> bool:
+        """Return whether the trial with these reports, in the first objective's direction, should go on.
 
         With several objectives it always should: one of them says too little.
         """
-        rule, flip = self.options.stopping, sign(self.options.direction)
+        rule = self.options.stopping
         if rule is None or not reports or len(self.options.objectives) > 1:
             return True
-        return keep_going(min(flip * value for _, value in reports), reports[-1][0], self.curves, rule)
+        return rule.goes_on(self.seen, Curve.of(number, PENDING, reports, sign(self.options.direction)))
 
 
 def past_of(name: str, space: Space, direction: str, trials: Iterable[Trial]) -> Past:
@@ -153,7 +193,19 @@ def _violation(trial: Trial) -> tuple[int, float, int]:
 
 
 def _curves(trial: Trial, direction: str) -> tuple[Curve, ...]:
-    if trial.state != COMPLETE or not trial.reports:
+    """The curve of a trial that reported and did not fail."""
+    if trial.state not in (COMPLETE, PRUNED, PAUSED) or not trial.reports:
         return ()
-    flip = sign(direction)
-    return (curve([(step, flip * value) for step, value in trial.reports]),)
+    return (Curve.of(trial.number, trial.state, trial.reports, sign(direction)),)
+
+
+def _seen(curves: Iterable[Curve]) -> Seen:
+    """These curves, those of ended trials first, in the order told, then those of paused ones by number."""
+    given = tuple(curves)
+    ended = (curve for curve in given if curve.state != PAUSED)
+    return Seen((*ended, *sorted((c for c in given if c.state == PAUSED), key=lambda c: c.number)))
+
+
+def _with_value(seen: Observation, value: float | None) -> Observation:
+    """The observation with this value in place of its own, where there is one."""
+    return seen if value is None else replace(seen, value=value)

@@ -10,7 +10,7 @@ from visutility.tune.options import Options
 from visutility.tune.search import Search
 from visutility.tune.space import Space
 from visutility.tune.strategy import AbstractStrategy, Past
-from visutility.tune.trial import ENQUEUED, PENDING, Trial
+from visutility.tune.trial import ENQUEUED, PAUSED, PENDING, Trial
 
 FORMAT = 2
 READS = (1, FORMAT)
@@ -63,7 +63,7 @@ def _read(data: Mapping[str, Any], strategy: AbstractStrategy | None) -> Stored:
     trials = tuple(Trial.from_json(trial) for trial in data["trials"])
     told = tuple(data["told"])
     if [t.number for t in trials] != list(range(len(trials))) or sorted(told) != [
-        t.number for t in trials if t.state != PENDING
+        t.number for t in trials if t.state not in (PENDING, PAUSED)
     ]:
         raise Invalid("a study snapshot with missing trials", hint="it was cut or edited")
     options = Options.from_json(data["options"])

@@ -104,6 +104,10 @@ class State:
         """Return this state with one more trial under way."""
         return replace(self, pending=(*self.pending, (number, params)))
 
+    def without_pending(self, number: int) -> "State":
+        """Return this state with that trial no longer under way."""
+        return replace(self, pending=tuple(item for item in self.pending if item[0] != number))
+
     def with_observed(self, seen: Observation) -> "State":
         """Return this state with a trial ended, and no longer pending. Copies n references, and no rows."""
         unit, mask = self.space.encode(seen.params)

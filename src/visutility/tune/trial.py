@@ -12,6 +12,7 @@ from visutility.tune.values import plain
 
 ENQUEUED = "enqueued"
 PENDING, COMPLETE, FAILED, PRUNED = "pending", "complete", "failed", "pruned"
+PAUSED = "paused"
 
 
 @final
@@ -34,8 +35,9 @@ Result: TypeAlias = float | Mapping[str, float] | Failure
 class Trial:
     """One evaluation of a configuration. Values are in the study's own direction.
 
-    `origin` is "enqueued" or the strategy's name; `state` is "pending", "complete", "failed" or "pruned"; `reports`
-    are (step, value) in order of step. With several objectives `value` is the first one's, and `metrics` has them all.
+    `origin` is "enqueued" or the strategy's name; `state` is "pending", "paused", "complete", "failed" or "pruned";
+    `reports` are (step, value) in order of step. With several objectives `value` is the first one's, and `metrics` has
+    them all.
     `excess` says by how much each constrained metric of a complete trial breaks its bound (not at all at 0 and below).
     """
 
@@ -48,6 +50,11 @@ class Trial:
     failure: str | None = None
     reports: tuple[tuple[int, float], ...] = ()
     excess: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def resume_from(self) -> int | None:
+        """The last step reported, None before the first: where a trial that was paused goes on."""
+        return self.reports[-1][0] if self.reports else None
 
     @property
     def feasible(self) -> bool:

@@ -1,0 +1,159 @@
+"""A Gaussian model of learning curves, learnt from the curves of one study, that says where a partial one will end.
+
+A curve is read at a few knots, evenly spaced in log steps up to the horizon, and its values there, compressed so that
+what is far from the best matters little, are one draw from a Gaussian N(m, S) shared by all trials of the study. m and
+S are fitted by expectation-maximisation with what was not run as missing values (Dempster, Laird and Rubin, 1977). Why
+a trial was stopped depends only on what it reported, so what is missing is missing at random, and stopping the bad
+ones early does not bias the fit (Rubin, 1976).
+
+S is shrunk towards the covariance of what is known of learning curves before any was seen: a common asymptote, a power
+law that decays to it (Domhan et al., 2015), a Wiener process in log steps for what no power law describes, and noise;
+that is the prior of Swersky et al. (2014) in log steps. The more curves, the less it matters.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visutility.tune.fidelity.contract import Curve
+
+Array = NDArray[np.float64]
+
+RATIO: Final = 1.45  # of one knot's step to the one before it
+LEVEL, DECAY, DRIFT, NOISE = 1.0, 0.6, 0.15, 0.01  # variances of the prior's parts, relative to the values' own
+BELIEF: Final = 6.0  # curves that the prior of S is worth
+ROUNDS: Final = 8  # of expectation-maximisation
+WIDE: Final = 4.0  # prior variance of m, in those of S
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class CurveModel:
+    """A fitted model of the values at the knots, compressed: `mean` (g,), `cov` (g, g).
+
+    `knots` are steps, the last is the horizon. `best` is the lowest final value among the curves that reached the
+    horizon, compressed.
+    """
+
+    knots: tuple[int, ...]
+    mean: Array
+    cov: Array
+    low: float
+    scale: float
+    best: float
+    finals: int  # curves that reached the horizon
+
+    def final(self, curve: Curve) -> tuple[float, float]:
+        """Return mean and standard deviation of the compressed value the curve would end with. O(g³)."""
+        values = self.squeeze(at_knots(curve, self.knots))
+        seen = np.flatnonzero(~np.isnan(values))
+        last = len(self.knots) - 1
+        if len(seen) and seen[-1] == last:
+            return float(values[last]), 0.0
+        between = self.cov[last, seen]
+        gain = np.linalg.solve(self.cov[np.ix_(seen, seen)], between)
+        mean = float(self.mean[last] + gain @ (values[seen] - self.mean[seen]))
+        variance = max(1e-12, float(self.cov[last, last] - gain @ between))
+        return mean, math.sqrt(variance * (1.0 + 1.0 / max(1, self.finals)))
+
+    def fresh(self) -> tuple[float, float]:
+        """Return mean and standard deviation of the compressed final value of a trial nothing is known of."""
+        return float(self.mean[-1]), math.sqrt(float(self.cov[-1, -1]))
+
+    def squeeze(self, values: Array) -> Array:
+        """Return values compressed: linear near the best one, logarithmic far from it. Keeps their order."""
+        return np.arcsinh((values - self.low) / self.scale)
+
+    def stretch(self, value: float) -> float:
+        """Return what `squeeze` compressed."""
+        return self.low + self.scale * math.sinh(min(value, 50.0))
+
+
+def knots_between(first: int, horizon: int) -> tuple[int, ...]:
+    """Return the steps at which curves are read: from the first to the horizon, evenly in the log of their count."""
+    length = horizon - first + 1
+    found = {round(RATIO**k) for k in range(1 + int(math.log(max(1, length), RATIO)))}
+    return (*sorted(first - 1 + count for count in found if count * 1.2 < length), horizon)
+
+
+def at_knots(curve: Curve, knots: Sequence[int]) -> Array:
+    """Return the curve's value at each knot, (g,), NaN where there is none: the mean of its last reports before it.
+
+    Those in the last eighth of the steps up to a knot count, at least one, so that noise is averaged where it costs
+    nothing. A curve that goes beyond the horizon ends there.
+    """
+    found = np.full(len(knots), np.nan)
+    steps, values = np.asarray(curve.steps), np.asarray(curve.values)
+    start = 0
+    ends = np.searchsorted(steps, knots, side="right")
+    for at, (knot, end) in enumerate(zip(knots, ends, strict=True)):
+        if end > start and (end < len(steps) or steps[end - 1] >= knot - knot // 8):
+            first = max(start, int(np.searchsorted(steps, knot - knot // 8)))
+            found[at] = values[min(first, end - 1) : end].mean()
+        start = end
+    return found
+
+
+def fit(curves: Sequence[Curve], horizon: int) -> CurveModel:
+    """Return the model of curves, each with at least one report. O(rounds · knots · (knots³ + n knots²))."""
+    knots = knots_between(min(curve.steps[0] for curve in curves), horizon)
+    raw = np.array([at_knots(curve, knots) for curve in curves]).reshape(-1, len(knots))
+    raw = raw[~np.isnan(raw).all(axis=1)]
+    known = raw[~np.isnan(raw)]
+    low = float(known.min())
+    scale = max(float(np.median(known)) - low, 1e-9 * max(1.0, abs(low)), 1e-300)
+    z = np.arcsinh((raw - low) / scale)
+    spread = max(float(np.nanvar(z)), 1e-6)
+    prior = spread * shape_of(knots)
+    mean, cov = _maximised(z, prior)
+    ends = z[~np.isnan(z[:, -1]), -1]
+    best = float(ends.min()) if len(ends) else float(mean[-1])
+    return CurveModel(knots, mean, cov, low, scale, best, len(ends))
+
+
+def shape_of(knots: Sequence[int]) -> Array:
+    """Return the prior covariance of a curve at the knots, (g, g), for values of variance about one."""
+    u = np.log(np.asarray(knots, dtype=np.float64) - knots[0] + 1.0)
+    t = np.exp(u)
+    left = (t**-0.5 - t[-1] ** -0.5) / max(t[0] ** -0.5 - t[-1] ** -0.5, 1e-12)  # 1 at the first knot, 0 at the last
+    back = u[-1] - u
+    drift = np.minimum(back[:, None], back[None, :])
+    shape: Array = LEVEL + DECAY * np.outer(left, left) + DRIFT * drift + NOISE * np.eye(len(u))
+    return shape
+
+
+def _maximised(z: Array, prior: Array) -> tuple[Array, Array]:
+    """Return mean (g,) and covariance (g, g) of rows z (n, g) with NaN where missing, given the prior covariance."""
+    g = z.shape[1]
+    missing = np.isnan(z)
+    groups: dict[bytes, list[int]] = {}
+    for row, mask in enumerate(missing):
+        groups.setdefault(mask.tobytes(), []).append(row)
+    parts = [
+        (np.flatnonzero(~missing[rows[0]]), np.flatnonzero(missing[rows[0]]), np.asarray(rows))
+        for rows in groups.values()
+    ]
+    centre = float(np.nanmean(z))
+    inverse_wide = np.linalg.inv(WIDE * prior)
+    mean, cov = np.full(g, centre), prior
+    filled = np.where(missing, 0.0, z)
+    for _ in range(ROUNDS):
+        extra = np.zeros((g, g))
+        for seen, unseen, rows in parts:
+            if not len(unseen):
+                continue
+            gain = np.linalg.solve(cov[np.ix_(seen, seen)], cov[np.ix_(seen, unseen)])
+            filled[np.ix_(rows, unseen)] = mean[unseen] + (z[np.ix_(rows, seen)] - mean[seen]) @ gain
+            left = cov[np.ix_(unseen, unseen)] - cov[np.ix_(unseen, seen)] @ gain
+            extra[np.ix_(unseen, unseen)] += len(rows) * left
+        precision = np.linalg.inv(cov)
+        total = filled.sum(axis=0)
+        mean = np.linalg.solve(inverse_wide + len(z) * precision, inverse_wide @ np.full(g, centre) + precision @ total)
+        centred = filled - mean
+        cov = (BELIEF * prior + centred.T @ centred + extra) / (BELIEF + len(z))
+        cov = (cov + cov.T) / 2.0
+    return mean, cov
