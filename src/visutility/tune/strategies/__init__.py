@@ -4,6 +4,7 @@ from visutility.tune.strategies.bayesian import Bayesian
 from visutility.tune.strategies.grid import Grid
 from visutility.tune.strategies.random import Random
 from visutility.tune.strategies.sobol import Sobol
+from visutility.tune.strategies.tpe import TPE
 from visutility.tune.strategy import AbstractStrategy
 
 STRATEGIES: dict[str, type[AbstractStrategy]] = {
@@ -11,6 +12,7 @@ STRATEGIES: dict[str, type[AbstractStrategy]] = {
     "grid": Grid,
     "random": Random,
     "sobol": Sobol,
+    "tpe": TPE,
 }
 
-__all__ = ["STRATEGIES", "Bayesian", "Grid", "Random", "Sobol"]
+__all__ = ["STRATEGIES", "TPE", "Bayesian", "Grid", "Random", "Sobol"]

@@ -1,13 +1,37 @@
 """Avoiding what was tried already, where a space is finite."""
 
 from collections.abc import Callable
+from typing import final
+
+import numpy as np
 
 from visutility.tune.listing import listing
-from visutility.tune.space import Params
+from visutility.tune.space import Mask, Params, Units
 from visutility.tune.strategy import State
 
 _TRIES = 32
 _LISTED = 4096  # up to this size, what is left is found by going through the list
+
+
+@final
+class Tried:
+    """What was asked so far, as rows of the cube: equal configurations have equal rows."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, state: State) -> None:
+        self._rows = np.concatenate([state.units, pending_rows(state)[0]])
+
+    def __contains__(self, unit: Units) -> bool:
+        """Whether a snapped row (d,) was asked. O(n d)."""
+        return bool((self._rows == unit).all(axis=1).any())
+
+
+def pending_rows(state: State) -> tuple[Units, Mask]:
+    """Return the places (g, d) of the pending configurations and what is active in them (g, d)."""
+    rows = [state.space.encode(params) for _, params in state.pending]
+    units = np.array([unit for unit, _ in rows]).reshape(-1, state.space.dim)
+    return units, np.array([mask for _, mask in rows], dtype=bool).reshape(-1, state.space.dim)
 
 
 def taken(state: State) -> set[object]:
@@ -25,12 +49,12 @@ def fresh(state: State, draw: Callable[[], Params]) -> Params:
     size = state.space.size
     if size is None:
         return params
-    tried = taken(state)
+    tried = Tried(state)
     for _ in range(_TRIES):
-        if state.space.key(params) not in tried:
+        if state.space.encode(params)[0] not in tried:
             return params
         params = draw()
-    if len(tried) < size <= _LISTED:
-        untried = (p for p in map(listing(state.space).nth, range(size)) if state.space.key(p) not in tried)
+    if size <= _LISTED and len(known := taken(state)) < size:
+        untried = (p for p in map(listing(state.space).nth, range(size)) if state.space.key(p) not in known)
         return next(untried, params)
     return params

@@ -1,0 +1,98 @@
+"""Which trials are better than which: values, failures, constraints and several objectives in one order.
+
+Trials that hold every constraint come first, then those that break one, then failed ones (Deb, "An efficient
+constraint handling method for genetic algorithms", 2000). Several objectives are ordered by non-dominated fronts and,
+within one, by crowding distance (Deb, Pratap, Agarwal and Meyarivan, NSGA-II, 2002, sections III A and B).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visutility.tune.strategy import State
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+WORKED, BROKE, FAILED = 0, 1, 2  # holds every constraint; breaks one; has no value
+
+
+def best_first(state: State, top: int | None = None) -> tuple[Indices, Indices]:
+    """Return the places (n,) of the observed trials, the best first, and by place (n,) WORKED, BROKE or FAILED.
+
+    Of several objectives only the first `top` places are in order. Ties go to the earlier. O(n log n) for one or two
+    objectives.
+    """
+    seen, problem = state.observed, state.problem
+    scores = np.array([np.inf if one.value is None else one.value for one in seen], dtype=np.float64)
+    kinds = np.where(np.isinf(scores), FAILED, WORKED).astype(np.intp)
+    if problem.constraints:
+        excess = np.array([sum(max(e, 0.0) for e in one.excess) for one in seen])
+        if any(len(one.excess) > 1 for one in seen):
+            excess = _violations([one.excess for one in seen])
+        broke = (kinds == WORKED) & (excess > 0.0)
+        kinds[broke] = BROKE
+        scores = np.where(broke, excess, scores)
+    order = np.lexsort((scores, kinds))
+    if problem.objectives > 1:
+        whole = np.flatnonzero((kinds == WORKED) & [len(one.others) == problem.objectives - 1 for one in seen])
+        if len(whole) > 1:
+            points = np.array([(seen[at].value, *seen[at].others) for at in whole], dtype=np.float64)
+            ranked = whole[by_fronts(points, len(whole) if top is None else top)]
+            order = np.concatenate([ranked, order[~np.isin(order, ranked)]])
+    return order, kinds
+
+
+def by_fronts(points: Array, top: int) -> Indices:
+    """Return the places of points (n, m), lower is better: by front, then the least crowded first.
+
+    Only the first `top` are in order.
+    """
+    left = np.arange(len(points))
+    found: list[Indices] = []
+    while len(left) and sum(map(len, found)) < top:
+        members = undominated(points[left])
+        front = left[members]
+        found.append(front[np.argsort(-crowding(points[front]), kind="stable")])
+        left = left[~members]
+    return np.concatenate([*found, left])
+
+
+def undominated(points: Array) -> NDArray[np.bool_]:
+    """Return which points (n, m), lower is better, no other one dominates. O(n log n + n f) with f of them."""
+    order = np.lexsort(points.T[::-1])  # nothing is dominated by a later one
+    rows, keep = points[order], np.zeros(len(points), dtype=bool)
+    if points.shape[1] == 2:
+        best = np.minimum.accumulate(rows[:, 1])
+        before = np.concatenate([[np.inf], best[:-1]])
+        same = np.concatenate([[False], (rows[1:] == rows[:-1]).all(axis=1)])
+        wins = rows[:, 1] < before
+        keep[order] = wins[np.maximum.accumulate(np.where(same, 0, np.arange(len(rows))))]
+        return keep
+    places = order
+    while len(rows):
+        keep[places[0]] = True
+        worse = (rows[0] <= rows).all(axis=1) & (rows[0] < rows).any(axis=1)
+        worse[0] = True
+        rows, places = rows[~worse], places[~worse]
+    return keep
+
+
+def crowding(points: Array) -> Array:
+    """Return the crowding distance (n,) of points (n, m): infinite at the ends of each objective."""
+    found = np.zeros(len(points))
+    for column in points.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        if span <= 0.0:
+            continue
+        found[order[[0, -1]]] = np.inf
+        found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return found
+
+
+def _violations(rows: list[tuple[float, ...]]) -> Array:
+    """Return the total excess (n,), each constraint in units of its largest; nothing told counts as none."""
+    wide = max(map(len, rows))
+    excess = np.array([[max(e, 0.0) for e in row] + [0.0] * (wide - len(row)) for row in rows])
+    scale = excess.max(axis=0)
+    return np.asarray((excess / np.where(scale > 0.0, scale, 1.0)).sum(axis=1))
