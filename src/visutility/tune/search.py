@@ -58,7 +58,7 @@ class Search:
         if rule is None or len(self.options.objectives) > 1 or all(c.state == COMPLETE for c in self.seen.curves):
             return self.state
         ends = rule.estimates(self.seen)
-        state = replace(self.state, observed=tuple(_with_value(o, ends.get(o.number)) for o in self.state.observed))
+        state = self.state.with_values(ends)
         for trial in self.paused:
             state = state.with_observed(Observation(trial.number, dict(trial.params), ends.get(trial.number)))
         return state
@@ -204,8 +204,3 @@ def _seen(curves: Iterable[Curve]) -> Seen:
     given = tuple(curves)
     ended = (curve for curve in given if curve.state != PAUSED)
     return Seen((*ended, *sorted((c for c in given if c.state == PAUSED), key=lambda c: c.number)))
-
-
-def _with_value(seen: Observation, value: float | None) -> Observation:
-    """The observation with this value in place of its own, where there is one."""
-    return seen if value is None else replace(seen, value=value)

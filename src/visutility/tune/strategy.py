@@ -102,7 +102,10 @@ class State:
 
     def with_pending(self, number: int, params: Params) -> "State":
         """Return this state with one more trial under way."""
-        return replace(self, pending=(*self.pending, (number, params)))
+        pending = (*self.pending, (number, params))
+        if self.pending and number < self.pending[-1][0]:  # one that was paused
+            pending = tuple(sorted(pending, key=lambda item: item[0]))
+        return replace(self, pending=pending)
 
     def without_pending(self, number: int) -> "State":
         """Return this state with that trial no longer under way."""
@@ -118,6 +121,12 @@ class State:
             pending=tuple(item for item in self.pending if item[0] != seen.number),
             _encoded=self._encoded.with_row(unit, mask, value),  # type: ignore[union-attr]
         )
+
+    def with_values(self, values: Mapping[int, float]) -> "State":
+        """Return this state with these values, by number of the trial, in place of those observed."""
+        seen = tuple(replace(o, value=values[o.number]) if o.number in values else o for o in self.observed)
+        column = np.array([math.nan if o.value is None else o.value for o in seen], dtype=np.float64)
+        return replace(self, observed=seen, _encoded=Encoded.of(self.units, self.masks, column))
 
     def with_space(self, space: Space) -> "State":
         """Return this state over a space whose parameters or ranges changed: configurations are adopted into it.
