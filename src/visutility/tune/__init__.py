@@ -13,6 +13,7 @@ from visutility.tune.fidelity import (
     make_stopping,
 )
 from visutility.tune.options import Options, options_of
+from visutility.tune.outlook import Enough, Outlook
 from visutility.tune.priors import Likely, Near
 from visutility.tune.problem import Problem
 from visutility.tune.space import Choice, Equals, Float, Int, Parameter, Params, Space, Value
@@ -31,6 +32,7 @@ __all__ = [
     "Choice",
     "Chosen",
     "CurveStopping",
+    "Enough",
     "Equals",
     "Failure",
     "Float",
@@ -42,6 +44,7 @@ __all__ = [
     "Observation",
     "Options",
     "Outcome",
+    "Outlook",
     "Parameter",
     "Params",
     "Past",

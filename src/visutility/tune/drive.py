@@ -18,12 +18,13 @@ from visutility.tune.factory import AUTO, check_heeds, make_strategy
 from visutility.tune.fidelity import AbstractStopping
 from visutility.tune.history import Earlier, as_history
 from visutility.tune.options import options_of
+from visutility.tune.outlook import Enough, Outlook
 from visutility.tune.priors import Belief
 from visutility.tune.rungs import check_report
 from visutility.tune.search import Search, past_of
 from visutility.tune.snapshot import read_snapshot, write_snapshot
 from visutility.tune.space import Params, Space
-from visutility.tune.standing import best_with, front_of, volume_of
+from visutility.tune.standing import best_with, front_of, outlook_of, volume_of
 from visutility.tune.strategy import AbstractStrategy, Past
 from visutility.tune.trial import PAUSED, PENDING, PRUNED, Failure, Outcome, Result, Trial, sign
 
@@ -41,7 +42,7 @@ class Study:
     `strategy` is a name, "auto" or a strategy of your own; `history` holds earlier studies, oldest first: a `Study`, a
     `Past`, or a list of (params, value) in this study's direction. `budget` closes the study after that many trials.
     `stopping`, a rule or its name, decides what `report` answers and which paused trials go on; None: always go on.
-    `modality` helps "auto" to choose.
+    `stop_when=Enough(…)` closes it when further ones are not expected to pay. `modality` helps "auto" to choose.
     Equal arguments and equal tells give equal suggestions, in any process.
     """
 
@@ -61,6 +62,7 @@ class Study:
         priors: Mapping[str, Belief] | None = None,
         modality: str | None = None,
         stopping: str | AbstractStopping | None = AUTO,
+        stop_when: Enough | None = None,
     ) -> None:
         if not isinstance(space, Space):
             raise InvalidSetting(f"space {space!r:.80} is not a Space", hint="write Space({'name': Float(0, 1)})")
@@ -74,6 +76,7 @@ class Study:
             noise=noise,
             stopping=stopping,
             priors=priors,
+            stop_when=stop_when,
             space=space,
         )
         past = as_history(history, space, options.direction)
@@ -208,6 +211,16 @@ class Study:
         """
         with self._lock:
             return volume_of(self._trials, self.options, reference)
+
+    def outlook(self, trials: int = 10, gain: float | None = None, cost: str | None = None) -> Outlook:
+        """Return what the next `trials` are expected to gain, how probable a gain of at least `gain` is, and the cost.
+
+        `gain` None: what matters is read off the trials. `cost` names the metric that says what a trial cost, such as
+        seconds; None: trials are counted. Raises `TrialNotFound` before four feasible trials, `InvalidSetting` for
+        several objectives.
+        """
+        with self._lock:
+            return outlook_of(self._search.state, self._trials, self.options, trials, gain, cost)
 
     @property
     def trials(self) -> tuple[Trial, ...]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, final
 
 from visutility.core.errors import InvalidSetting
@@ -10,6 +10,7 @@ from visutility.tune import constraints as bounds
 from visutility.tune import priors as beliefs
 from visutility.tune.constraints import Constraint, as_constraints
 from visutility.tune.fidelity import AUTO, AbstractStopping, MedianStopping, make_stopping, stopping_from_json
+from visutility.tune.outlook import Enough
 from visutility.tune.priors import Belief, Beliefs, as_priors
 from visutility.tune.problem import Problem
 from visutility.tune.space import Space
@@ -34,6 +35,7 @@ class Options:
     noise: float | None = None
     stopping: AbstractStopping | None = MEDIAN
     priors: Beliefs = ()
+    stop_when: Enough | None = None
 
     @property
     def objective(self) -> str:
@@ -94,6 +96,7 @@ class Options:
             "noise": self.noise,
             "stopping": None if self.stopping is None else self.stopping.to_json(),
             "priors": [[name, beliefs.to_json(one)] for name, one in self.priors],
+            "stop_when": None if self.stop_when is None else asdict(self.stop_when),
         }
 
     @staticmethod
@@ -107,6 +110,7 @@ class Options:
             data.get("noise", default.noise),
             stopping_from_json(data["stopping"]) if "stopping" in data else default.stopping,
             tuple((name, beliefs.from_json(one)) for name, one in data.get("priors", ())),
+            None if data.get("stop_when") is None else Enough(**data["stop_when"]),
         )
 
 
@@ -122,6 +126,7 @@ def options_of(
     noise: float | None = None,
     stopping: str | AbstractStopping | None = AUTO,
     priors: Mapping[str, Belief] | None = None,
+    stop_when: Enough | None = None,
     space: Space | None = None,
 ) -> Options:
     """Return the options a user means, checked; `space` is needed with `priors`.
@@ -138,6 +143,7 @@ def options_of(
         _noise(noise, deterministic, objectives),
         make_stopping(stopping),
         as_priors(priors, space),
+        _stop_rule(stop_when, objectives),
     )
 
 
@@ -176,3 +182,15 @@ def _noise(noise: object, deterministic: bool, objectives: Sequence[object]) -> 
             f"noise {noise!r} with {len(objectives)} objectives", hint="leave it out: it is learnt for each"
         )
     return float(given)
+
+
+def _stop_rule(rule: object, objectives: Sequence[object]) -> Enough | None:
+    if rule is not None and not isinstance(rule, Enough):
+        raise InvalidSetting(
+            f"stop_when {rule!r:.80} is no rule", hint="use Enough(gain=…) or None: go on to the budget"
+        )
+    if rule is not None and len(objectives) > 1:
+        raise InvalidSetting(
+            f"stop_when with {len(objectives)} objectives", hint="it speaks of one objective: set a budget instead"
+        )
+    return rule

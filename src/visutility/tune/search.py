@@ -13,6 +13,7 @@ from visutility.tune.fidelity import Curve, Seen
 from visutility.tune.options import USUAL, Options
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
+from visutility.tune.surrogate.stop import outlook
 from visutility.tune.trial import COMPLETE, ENQUEUED, PAUSED, PENDING, PRUNED, Trial, sign
 
 
@@ -39,7 +40,8 @@ class Search:
     def next(self) -> Trial:
         """Return a trial that is not under way: the head of the queue, a paused one to go on with, or a suggestion.
 
-        New ones have number `asked`. Raises `StudyClosed` when the budget is spent or the strategy has nothing left.
+        New ones have number `asked`. Raises `StudyClosed` when the budget is spent, the strategy has nothing left, or
+        `stop_when` says that further trials are not worth it.
         """
         spent = self.budget is not None and self.asked >= self.budget
         if self.queue and not spent:
@@ -49,6 +51,11 @@ class Search:
             return replace(next(one for one in self.paused if one.number == again), state=PENDING)
         if spent:
             raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
+        rule = self.options.stop_when
+        if rule is not None:
+            ahead = outlook(self.believed, rule.trials, rule.gain)
+            if ahead is not None and ahead.closes(rule):
+                raise StudyClosed(f"further trials are not expected to pay: {ahead}", hint="read `best`")
         return Trial(self.asked, self.strategy.suggest(self.believed, self.asked), self.strategy.name)
 
     @property

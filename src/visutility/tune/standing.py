@@ -1,4 +1,4 @@
-"""How a study stands: its best trial, its front, and the volume that front dominates."""
+"""How a study stands: its best trial, its front and the volume that it dominates, and what is still to be gained."""
 
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import Invalid, InvalidSetting, TrialNotFound
 from visutility.tune.options import Options
+from visutility.tune.outlook import Enough, Outlook, checked_gain
 from visutility.tune.pareto import front, hypervolume
 from visutility.tune.search import best_of, feasible_of
-from visutility.tune.trial import Trial, as_number, sign
+from visutility.tune.strategy import State
+from visutility.tune.surrogate.stop import outlook
+from visutility.tune.trial import COMPLETE, Trial, as_number, sign
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -47,6 +50,26 @@ def volume_of(trials: Iterable[Trial], options: Options, reference: Mapping[str,
     except TrialNotFound:
         return 0.0
     return hypervolume(_points(found, options), bound)
+
+
+def outlook_of(
+    state: State, trials: Iterable[Trial], options: Options, ahead: int, gain: float | None, cost: str | None
+) -> Outlook:
+    """Return what the next `ahead` trials are expected to gain; raises as `Study.outlook`."""
+    rule = Enough(gain, trials=ahead)  # checks both
+    if len(options.objectives) > 1:
+        raise InvalidSetting(
+            f"the outlook of {len(options.objectives)} objectives", hint="it speaks of one: compare `hypervolume`"
+        )
+    costs = [1.0]
+    if cost is not None:
+        costs = [trial.metrics[cost] for trial in trials if trial.state == COMPLETE and cost in trial.metrics]
+        if not costs:
+            raise TrialNotFound(f"no complete trial told the metric {cost!r}", hint="tell it beside the objective")
+    found = outlook(state, rule.trials, checked_gain(rule.gain), sum(costs) / len(costs), cost or "trials")
+    if found is None:
+        raise TrialNotFound("too few trials to look ahead", hint="four that hold the constraints have to be told first")
+    return found
 
 
 def _points(trials: list[Trial], options: Options) -> Array:
