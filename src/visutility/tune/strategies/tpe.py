@@ -49,6 +49,7 @@ class TPE(AbstractStrategy):
     candidates: int = 48
     name: ClassVar[str] = "tpe"
     learns: ClassVar[bool] = True
+    heeds: ClassVar[frozenset[str]] = frozenset({"objectives", "constraints"})
 
     def __post_init__(self) -> None:
         for what, least in (("initial", 1), ("candidates", 1)):
@@ -76,7 +77,7 @@ class TPE(AbstractStrategy):
 def _densities(state: State) -> tuple[Mixture, Mixture]:
     """Return l and g, of one width: widths of their own would make the ratio favour wherever the good trials are."""
     layout = plan(state.space)
-    order, kinds = best_first(state, MOST_GOOD + 1)
+    order, kinds = best_first(state.observed, state.problem, MOST_GOOD + 1)
     count = min(math.ceil(GOOD * len(order)), MOST_GOOD, int((kinds != FAILED).sum()))
     good, others = order[:count], _evenly(order[count:], OTHERS)
     waiting, waiting_masks = pending_rows(state)
