@@ -24,12 +24,12 @@ def checked(option: str, path: Path) -> Path:
     return path
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises `DiskFull`, or `Invalid` for a place that went away."""
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all, text as UTF-8. Raises `DiskFull`, or `Invalid` for a place that went away."""
     part = _part(path)
     try:
         try:
-            part.write_text(text, "utf-8")
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -87,6 +87,11 @@ def columns(*parts: str) -> Html:
     return Html(f'<div class="columns">{"".join(f"<div>{_block(part)}</div>" for part in parts)}</div>')
 
 
+def folded(summary: str, *parts: str) -> Html:
+    """Return parts that a reader opens by their summary: the numbers behind a chart."""
+    return Html(f"<details><summary>{text(summary)}</summary>{''.join(_block(part) for part in parts)}</details>")
+
+
 def _block(part: str) -> Html:
     return part if isinstance(part, Html) else Html(f"<p>{text(part)}</p>")
 

@@ -13,6 +13,7 @@ from visutility.tune.insight.evidence import Array
 from visutility.tune.insight.model import Model
 from visutility.tune.space import Parameter, Units
 
+LEVELS: Final = 8
 OTHERS: Final = 48  # trials whose other parameters are averaged over
 CELLS: Final = 24  # of a continuum, or of a grid of more values
 
@@ -25,6 +26,7 @@ class Surface:
     x: Array  # (a,)
     y: Array  # (b,)
     values: Array  # (b, a) in the study's own direction, NaN where one of them is inactive
+    levels: Array  # (8,) values from the least to the greatest, evenly on the model's scale; empty without values
 
 
 def places(parameter: Parameter) -> Array:
@@ -39,7 +41,7 @@ def along(model: Model, name: str) -> tuple[Array, Array]:
     """Return places (a,) of one parameter and the values (a,) expected there."""
     column = model.seen.column(name)
     at = places(model.seen.space.parameters[name])
-    return at, _averaged(model, [column], at[:, None])
+    return at, model.values(_averaged(model, [column], at[:, None]))
 
 
 def surface(model: Model, x: str, y: str) -> Surface:
@@ -47,11 +49,14 @@ def surface(model: Model, x: str, y: str) -> Surface:
     columns = [model.seen.column(x), model.seen.column(y)]
     xs, ys = (places(model.seen.space.parameters[name]) for name in (x, y))
     grid = np.array([(a, b) for b in ys for a in xs])
-    return Surface(xs, ys, _averaged(model, columns, grid).reshape(len(ys), len(xs)))
+    bent = _averaged(model, columns, grid).reshape(len(ys), len(xs))
+    known = bent[np.isfinite(bent)]
+    levels = model.values(np.linspace(known.min(), known.max(), LEVELS)) if len(known) else known
+    return Surface(xs, ys, model.values(bent), levels)
 
 
 def _averaged(model: Model, columns: list[int], at: Units) -> Array:
-    """Return the mean (g,) over other trials with `columns` set to each of `at` (g, len(columns))."""
+    """Return the mean bent loss (g,) over other trials with `columns` set to each of `at` (g, len(columns))."""
     seen = model.seen
     able = np.flatnonzero(seen.masks[:, columns].all(axis=1))
     if not len(able):
@@ -64,5 +69,4 @@ def _averaged(model: Model, columns: list[int], at: Units) -> Array:
     active = seen.space.snap(flat)[1][:, columns].all(axis=1).reshape(len(at), len(rows))
     means = np.where(active, model.mean(flat).reshape(len(at), len(rows)), 0.0)
     count = active.sum(axis=1)
-    found = model.values(means.sum(axis=1) / np.maximum(count, 1))
-    return np.where(count > 0, found, np.nan)
+    return np.where(count > 0, means.sum(axis=1) / np.maximum(count, 1), np.nan)
