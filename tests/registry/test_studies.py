@@ -42,6 +42,7 @@ from visutility.store.schema import study as study_table
 from visutility.store.schema import trial as trial_table
 from visutility.tune import (
     STRATEGIES,
+    Asha,
     AtLeast,
     AtMost,
     Choice,
@@ -239,6 +240,58 @@ def test_what_a_study_is_after_is_kept(store, options):
     assert (loaded.trials, loaded.front, loaded.past().trials) == (memory.trials, memory.front, memory.past().trials)
     assert study.snapshot() == memory.snapshot()
     assert Study.restore(study.snapshot()).ask() == study.ask() == memory.ask()
+
+
+paused_moves = st.lists(st.tuples(st.sampled_from("aaarrrppte"), st.integers(0, 5), st.booleans()), max_size=40)
+
+
+@given(script=paused_moves)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_pausing_equals_a_study_in_memory_whoever_does_it(script, store):
+    name = f"p{len(studies_in(store))}"
+    given = {"strategy": "tpe", "stopping": Asha(promote=True)}
+    create(store, name, **given)
+    memory = Study(SPACE, seed=3, objective="loss", **given)
+    two = [DurableStudy(store, name), DurableStudy(store, name)]
+    for what, which, other in script:
+        study, waiting = two[other], [t for t in memory.trials if t.state in ("pending", "paused")]
+        if what == "a" or not waiting:
+            assert study.ask() == memory.ask()
+            continue
+        trial = waiting[which % len(waiting)]
+        step = (trial.resume_from or 0) + 1
+        call = {
+            "r": lambda one, t=trial, s=step: one.report(t, s, loss(t.params) / s),
+            "p": lambda one, t=trial: one.pause(t),
+            "t": lambda one, t=trial: one.tell(t, loss(t.params)),
+            "e": lambda one, t=trial: one.prune(t),
+        }[what]
+        try:
+            expected = call(memory)
+        except TrialClosed:
+            with pytest.raises(TrialClosed, match="is paused"):
+                call(study)
+        else:
+            assert call(study) == expected
+    assert two[0].trials == two[1].trials == memory.trials
+    assert two[0].snapshot() == two[1].snapshot() == memory.snapshot() == DurableStudy(store, name).snapshot()
+    assert two[0].ask() == memory.ask()
+    assert two[1].ask() == memory.ask() == Study.restore(memory.snapshot()).trials[-1]
+
+
+def test_a_paused_trial_is_handed_out_again(store):
+    create(store, stopping=Asha(promote=True))
+    study = DurableStudy(store, "digits.1")
+    for value in (0.5, 0.25, 0.75):
+        trial = study.ask()
+        assert not study.report(trial, 1, value)
+        assert study.pause(trial).state == "paused"
+    again = DurableStudy(store, "digits.1").ask()
+    assert (again.number, again.resume_from, again.reports, again.state) == (1, 1, ((1, 0.25),), "pending")
+    assert [t.state for t in study.trials] == ["paused", "pending", "paused"]
+    assert study.ask().number == 3
+    assert study.close(by="ada", why="enough").asked == 4
+    assert verified(store) == []
 
 
 def test_an_infeasible_trial_teaches_no_later_study(store):

@@ -19,7 +19,7 @@ from visutility.tune.snapshot import write_snapshot
 from visutility.tune.space import Params
 from visutility.tune.standing import best_with, front_of, volume_of
 from visutility.tune.strategy import Past
-from visutility.tune.trial import PRUNED, Outcome, Result, Trial, sign
+from visutility.tune.trial import PAUSED, PENDING, PRUNED, Outcome, Result, Trial, sign
 
 _FEW = 64  # new rows up to here are always applied one by one; more of them only while they are fewer than the old
 
@@ -35,10 +35,11 @@ class _Plan:
 
 
 class _Known(NamedTuple):
-    """A study as of some commit: its progress, and how many configurations had been enqueued after its creation."""
+    """A study as of some commit: where the search was, and the counts that it does not hold itself."""
 
     search: Search
-    queued: int
+    queued: int = 0
+    pauses: int = 0
 
 
 @final
@@ -71,7 +72,7 @@ class DurableStudy:
         strategy = find_strategy(record.strategy)(**record.settings)
         state = strategy.init(record.space, record.seed, history, record.options.problem)
         self._fresh = Search(strategy, state, record.options, record.budget, record.enqueued)
-        self._known = _Known(self._fresh, 0)  # brought up to date by `_now`
+        self._known = _Known(self._fresh)  # brought up to date by `_now`
 
     @property
     def record(self) -> StudyRecord:
@@ -130,10 +131,11 @@ class DurableStudy:
         """
         checked = self.space.validate(params)
         with self._writing("study.enqueue", tx) as within:
-            search, queued = self._open(within)
-            new = {"study_id": self.id, "position": queued, "params": codec.dumps(checked), "queued_at": within.now()}
-            within.execute(rows.insert_queued, new)
-            self._keep_after(within, _Known(replace(search, queue=(*search.queue, checked)), queued + 1))
+            known = self._open(within)
+            new = {"study_id": self.id, "position": known.queued, "params": codec.dumps(checked)}
+            within.execute(rows.insert_queued, {**new, "queued_at": within.now()})
+            search = replace(known.search, queue=(*known.search.queue, checked))
+            self._keep_after(within, known._replace(search=search, queued=known.queued + 1))
 
     def ask(self, *, tx: Tx | None = None) -> Trial:
         """Return the next trial, pending. Raises `StudyClosed` when the study is, or nothing is left to try."""
@@ -152,11 +154,11 @@ class DurableStudy:
                 self._known = self._now(rows.reading(connection))
             plan = _planned(self._known.search, n)
         with self._writing("study.ask", tx, synced=False) as within:
-            search, queued = self._open(within)
-            if plan is None or plan.start is not search:
-                plan = _planned(search, n)
-            self._write_asked(within, plan)
-            self._keep_after(within, _Known(plan.end, queued))
+            known = self._open(within)
+            if plan is None or plan.start is not known.search:
+                plan = _planned(known.search, n)
+            again = self._write_asked(within, plan, known)
+            self._keep_after(within, known._replace(search=plan.end, pauses=known.pauses + again))
         return [replace(trial, params=dict(trial.params)) for trial in plan.trials]
 
     def tell(self, trial: Trial | int, result: Result, *, tx: Tx | None = None) -> Trial:
@@ -179,8 +181,8 @@ class DurableStudy:
         `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
         """
         with self._writing("study.report", tx) as within:
-            search, _ = self._open(within)
-            number = search.under_way(trial).number
+            search = self._open(within).search
+            number = search.running(trial).number
             kept = rows.read_reports(within.rows, self.id, number)
             if check_report(step, value, kept):
                 new = {"study_id": self.id, "trial_number": number, "step": step, "value": float(value)}
@@ -189,6 +191,23 @@ class DurableStudy:
             elif step not in kept:
                 return False
             return search.keeps_going(number, tuple(kept.items()))
+
+    def pause(self, trial: Trial | int, *, tx: Tx | None = None) -> Trial:
+        """End the work on a trial for now, reports kept; a later `ask` may hand it out again under its number.
+
+        It goes on after the last step it reported (`trial.resume_from`), or starts again: steps reported again change
+        nothing. Raises as `tell`.
+        """
+        with self._writing("study.pause", tx) as within:
+            known = self._open(within)
+            found = known.search.running(trial)
+            reports = rows.read_reports(within.rows, self.id, found.number)
+            paused = replace(found, state=PAUSED, reports=tuple(reports.items()))
+            within.execute(rows.turn_trial, {"of": self.id, "n": found.number, "new_state": PAUSED})
+            within.execute(rows.count_pauses, {"of": self.id, "pauses": known.pauses + 1})
+            search = known.search.with_paused(paused)
+            self._keep_after(within, known._replace(search=search, pauses=known.pauses + 1))
+        return replace(paused, params=dict(paused.params))
 
     def close(self, *, by: str, why: str, tx: Tx | None = None) -> StudyRecord:
         """Close the study: it takes no more trials, and pending ones end untold. Closing again changes nothing."""
@@ -221,39 +240,45 @@ class DurableStudy:
         return self._caught_up(tx.rows, self._known, found)
 
     def _caught_up(self, read: Reading, known: _Known, now: Progress) -> _Known:
-        search, queued = known
-        new = (now.asked - search.asked, now.told - search.told, now.queued - queued)
+        search, queued, pauses = known
+        new = (now.asked - search.asked, now.told - search.told, now.queued - queued, now.pauses - pauses)
         if not any(new):
             return known
         if min(new) < 0 or sum(new) > max(_FEW, search.asked):
             fresh = replace(self._fresh, queue=self._fresh.queue + rows.read_queue(read, self.id))
-            return _Known(fresh.resumed(*rows.read_trials(read, self.id, self.options)), now.queued)
-        if new[2]:
+            search = fresh.resumed(*rows.read_trials(read, self.id, self.options))
+            return _Known(search, now.queued, now.pauses)
+        if now.queued > queued:
             search = replace(search, queue=search.queue + rows.read_queue(read, self.id, queued))
         asked, ended = rows.read_new(read, self.id, self.options, search.asked, search.told)
         for trial in asked:
-            search = search.with_asked(trial)
+            search = search.with_asked(replace(trial, state=PENDING))
+        if now.pauses > pauses:
+            search = _with_pauses(search, *rows.read_paused(read, self.id))
         for trial in ended:
             search = search.with_told(trial)
-        return _Known(search, now.queued)
+        return _Known(search, now.queued, now.pauses)
 
-    def _write_asked(self, tx: Writing, plan: _Plan) -> None:
-        now = tx.now()
+    def _write_asked(self, tx: Writing, plan: _Plan, known: _Known) -> int:
+        """Write the trials of a plan; return how many of them were paused before."""
+        now, again = tx.now(), 0
         for trial in plan.trials:
-            new = {
-                "study_id": self.id,
-                "number": trial.number,
-                "params": codec.dumps(trial.params),
-                "origin": trial.origin,
-                "state": trial.state,
-                "asked_at": now,
-            }
-            tx.execute(rows.insert_trial, new)
-        tx.execute(rows.count_asked, {"of": self.id, "asked": plan.end.asked})
+            if trial.number < known.search.asked:
+                again += 1
+                tx.execute(rows.turn_trial, {"of": self.id, "n": trial.number, "new_state": trial.state})
+                continue
+            new = {"study_id": self.id, "number": trial.number, "params": codec.dumps(trial.params)}
+            tx.execute(rows.insert_trial, {**new, "origin": trial.origin, "state": trial.state, "asked_at": now})
+        if again:
+            tx.execute(rows.count_pauses, {"of": self.id, "pauses": known.pauses + again})
+        if again < len(plan.trials):
+            tx.execute(rows.count_asked, {"of": self.id, "asked": plan.end.asked})
+        return again
 
     def _end(self, name: str, trial: Trial | int, outcome: Outcome, tx: Tx | None) -> Trial:
         with self._writing(name, tx) as within:
-            search, queued = self._open(within)
+            known = self._open(within)
+            search = known.search
             found = search.under_way(trial)
             reports = rows.read_reports(within.rows, self.id, found.number)
             ended = replace(found, reports=tuple(reports.items())).ended(outcome)
@@ -266,7 +291,7 @@ class DurableStudy:
                 "new_told_at": within.now(),
             }
             within.execute(rows.end_trial, {"of": self.id, "n": found.number, **new})
-            self._keep_after(within, _Known(search.with_told(ended), queued))
+            self._keep_after(within, known._replace(search=search.with_told(ended)))
             return ended
 
     def _keep_after(self, tx: Writing, known: _Known) -> None:
@@ -287,7 +312,7 @@ def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
     if found.status == CLOSED:
         return found
     tx.execute(rows.close_study, {"of": found.id, "now": tx.now()})
-    asked, told, _, _ = rows.read_progress(rows.reading(tx.connection), found.id)
+    asked, told, *_ = rows.read_progress(rows.reading(tx.connection), found.id)
     audit.append(
         tx,
         "study.closed",
@@ -309,3 +334,16 @@ def _planned(start: Search, n: int) -> _Plan:
             trials.append(end.next())
             end = end.with_asked(trials[-1])
     return _Plan(start, tuple(trials), end)
+
+
+def _with_pauses(search: Search, waiting: set[int], paused: list[Trial]) -> Search:
+    """Return the search with exactly these trials paused, of those that have not ended."""
+    now = {trial.number: trial for trial in paused}
+    for trial in search.paused:  # taken up again, perhaps paused again since
+        if trial.number in waiting and now.get(trial.number) != trial:
+            search = search.with_asked(replace(trial, state=PENDING))
+    known = {trial.number for trial in search.paused}
+    for trial in paused:
+        if trial.number not in known:
+            search = search.with_paused(trial)
+    return search

@@ -15,7 +15,7 @@ from visutility.tune.options import MEDIAN, Options, options_of
 from visutility.tune.search import past_of
 from visutility.tune.space import Params, Space
 from visutility.tune.strategy import Past
-from visutility.tune.trial import COMPLETE, Trial
+from visutility.tune.trial import COMPLETE, PAUSED, Trial
 
 OPEN, CLOSED = "open", "closed"
 
@@ -41,6 +41,10 @@ insert_trial = _inserted(trial, "study_id", "number", "params", "origin", "state
 insert_queued = _inserted(study_queue, *(c.name for c in study_queue.c))
 insert_report = _inserted(trial_report, *(c.name for c in trial_report.c))
 count_asked = hot_sql(update(study).where(study.c.id == _of).values(trials=bindparam("asked")))
+count_pauses = hot_sql(update(study).where(study.c.id == _of).values(pauses=bindparam("pauses")))
+turn_trial = hot_sql(
+    update(trial).where(_in_study, trial.c.number == bindparam("n")).values(state=bindparam("new_state"))
+)
 end_trial = hot_sql(
     update(trial)
     .where(_in_study, trial.c.number == bindparam("n"))
@@ -49,9 +53,9 @@ end_trial = hot_sql(
 _last_told = select(func.max(trial.c.told)).where(trial.c.study_id == study.c.id).scalar_subquery()
 _last_queued = select(func.max(study_queue.c.position)).where(study_queue.c.study_id == study.c.id).scalar_subquery()
 _progress = hot_sql(
-    select(study.c.trials, _last_told.label("last"), _last_queued.label("queued"), study.c.status).where(
-        study.c.id == _of
-    )
+    select(
+        study.c.trials, _last_told.label("last"), _last_queued.label("queued"), study.c.pauses, study.c.status
+    ).where(study.c.id == _of)
 )
 _queue = hot_sql(
     select(study_queue.c.params)
@@ -61,6 +65,7 @@ _queue = hot_sql(
 _trials = hot_sql(select(*_TRIAL).where(_in_study).order_by(trial.c.number))
 _new_trials = hot_sql(select(*_TRIAL).where(_in_study, trial.c.number >= bindparam("asked")).order_by(trial.c.number))
 _newly_told = hot_sql(select(*_TRIAL).where(_in_study, _since_told).order_by(trial.c.told))
+_open_trials = hot_sql(select(*_TRIAL).where(_in_study, trial.c.told.is_(None)).order_by(trial.c.number))
 _reports = hot_sql(select(*_REPORT).where(_reports_in_study).order_by(*_REPORT[:2]))
 _reports_of_one = hot_sql(
     select(*_REPORT).where(_reports_in_study, trial_report.c.trial_number == bindparam("n")).order_by(*_REPORT[:2])
@@ -153,18 +158,23 @@ def read_study(connection: Connection, ref: str) -> StudyRecord:
 
 
 class Progress(NamedTuple):
-    """How many trials were asked, how many ended, how many configurations were enqueued, and the status."""
+    """Counts of what happened to a study, and its status.
+
+    How many trials were asked, how many ended, how many configurations were enqueued, and how often a trial was paused
+    or taken up again.
+    """
 
     asked: int
     told: int
     queued: int
+    pauses: int
     status: str
 
 
 def read_progress(rows: Reading, study_id: str) -> Progress:
     """Return how far a study is. O(log n)."""
-    ((asked, last, queued, status),) = rows(_progress, {"of": study_id})
-    return Progress(asked, 0 if last is None else last + 1, 0 if queued is None else queued + 1, status)
+    ((asked, last, queued, pauses, status),) = rows(_progress, {"of": study_id})
+    return Progress(asked, 0 if last is None else last + 1, 0 if queued is None else queued + 1, pauses, status)
 
 
 def read_queue(rows: Reading, study_id: str, known: int = 0) -> tuple[Params, ...]:
@@ -186,6 +196,14 @@ def read_new(rows: Reading, study_id: str, options: Options, asked: int, told: i
     reports = _grouped(sorted(rows(_reports_of_told, {"of": study_id, "told": told})))
     ended = rows(_newly_told, {"of": study_id, "told": told})
     return trials, [options.completed(_trial(row, reports)) for row in ended]
+
+
+def read_paused(rows: Reading, study_id: str) -> tuple[set[int], list[Trial]]:
+    """Return the numbers of all trials that have not ended, and those of them that are paused, with their reports."""
+    found = rows(_open_trials, {"of": study_id})
+    paused = [row for row in found if row[3] == PAUSED]
+    reports = {row[0]: tuple(read_reports(rows, study_id, row[0]).items()) for row in paused}
+    return {row[0] for row in found}, [_trial(row, reports) for row in paused]
 
 
 def read_reports(rows: Reading, study_id: str, number: int) -> dict[int, float]:

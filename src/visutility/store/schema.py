@@ -132,6 +132,7 @@ study = Table(
     Column("created_at", Time, nullable=False),
     Column("closed_at", Time),
     Column("options", Text, nullable=False, server_default="{}"),  # JSON, Options.to_json
+    Column("pauses", Integer, nullable=False, server_default="0"),  # how often trials were paused or taken up again
 )
 Index("ix_study_model_id_id", study.c.model_id, study.c.id)
 
@@ -151,7 +152,7 @@ trial = Table(
     Column("number", Integer, primary_key=True),
     Column("params", Text, nullable=False),  # JSON object, active parameters only
     Column("origin", Name, nullable=False),  # enqueued | the strategy's name
-    Column("state", Name, nullable=False),  # pending | complete | failed | pruned
+    Column("state", Name, nullable=False),  # pending | paused | complete | failed | pruned
     Column("value", Float),
     Column("metrics", Text),  # JSON object
     Column("failure", Text),  # why it failed
@@ -373,7 +374,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "model_version": tuple(c.name for c in model_version.c),
     "model_alias": tuple(c.name for c in model_alias.c),
     "alias_move": tuple(c.name for c in alias_move.c),
-    "study": tuple(c.name for c in study.c if c.name not in ("trials", "status", "closed_at")),
+    "study": tuple(c.name for c in study.c if c.name not in ("trials", "status", "closed_at", "pauses")),
     "watch": tuple(c.name for c in watch.c if c.name not in ("state", "position", "status", "updated_at")),
     "verdict": tuple(c.name for c in verdict.c),
     "retrain_trigger": tuple(c.name for c in retrain_trigger.c),
@@ -405,4 +406,4 @@ COVERED_AT_END: dict[str, tuple[str, ...]] = {
 
 # Columns that a later revision added at the end of a covered table, with what it gave the rows that were there: a row
 # hash leaves such values out, so that rows hash as they did when they were written.
-ADDED: dict[str, tuple[str, ...]] = {"study": ("{}",), "study.end": ("{}",)}
+ADDED: dict[str, tuple[str | int, ...]] = {"study": ("{}",), "study.end": ("{}", 0)}

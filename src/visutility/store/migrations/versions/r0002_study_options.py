@@ -1,4 +1,4 @@
-"""What a study is after beyond one objective, and configurations to ask first that came after it was created."""
+"""What a study is after beyond one objective, configurations to ask first that came later, and paused trials."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,9 +10,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add `study.options` and the frozen table `study_queue`. Rebuilding `study` loses no trigger: it has none."""
+    """Add two columns and the frozen table `study_queue`. Rebuilding `study` loses no trigger: it has none."""
     with op.batch_alter_table("study", recreate="always") as study:
         study.add_column(sa.Column("options", sa.Text(), server_default="{}", nullable=False))
+        study.add_column(sa.Column("pauses", sa.Integer(), server_default="0", nullable=False))
     op.create_table(
         "study_queue",
         sa.Column("study_id", sa.String(length=26), nullable=False),
