@@ -70,7 +70,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(DiskFull, match="nothing was half-written"):
             outputs.write(file, "after")
     with pytest.raises(Invalid, match="No such file"):
