@@ -5,10 +5,13 @@ constraint handling method for genetic algorithms", 2000). Several objectives ar
 within one, by crowding distance (Deb, Pratap, Agarwal and Meyarivan, NSGA-II, 2002, sections III A and B).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from visutility.tune.strategy import State
+from visutility.tune.problem import Problem
+from visutility.tune.strategy import Observation
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -16,13 +19,12 @@ Indices = NDArray[np.intp]
 WORKED, BROKE, FAILED = 0, 1, 2  # holds every constraint; breaks one; has no value
 
 
-def best_first(state: State, top: int | None = None) -> tuple[Indices, Indices]:
+def best_first(seen: Sequence[Observation], problem: Problem, top: int | None = None) -> tuple[Indices, Indices]:
     """Return the places (n,) of the observed trials, the best first, and by place (n,) WORKED, BROKE or FAILED.
 
     Of several objectives only the first `top` places are in order. Ties go to the earlier. O(n log n) for one or two
     objectives.
     """
-    seen, problem = state.observed, state.problem
     scores = np.array([np.inf if one.value is None else one.value for one in seen], dtype=np.float64)
     kinds = np.where(np.isinf(scores), FAILED, WORKED).astype(np.intp)
     if problem.constraints:
@@ -36,7 +38,7 @@ def best_first(state: State, top: int | None = None) -> tuple[Indices, Indices]:
     if problem.objectives > 1:
         whole = np.flatnonzero((kinds == WORKED) & [len(one.others) == problem.objectives - 1 for one in seen])
         if len(whole) > 1:
-            points = np.array([(seen[at].value, *seen[at].others) for at in whole], dtype=np.float64)
+            points = np.array([(seen[at].value, *seen[at].others) for at in whole.tolist()], dtype=np.float64)
             ranked = whole[by_fronts(points, len(whole) if top is None else top)]
             order = np.concatenate([ranked, order[~np.isin(order, ranked)]])
     return order, kinds

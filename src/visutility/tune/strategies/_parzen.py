@@ -34,6 +34,7 @@ class Table:
 
     @property
     def count(self) -> int:
+        """How many values there are: k."""
         return len(self.places)
 
     def kernel(self, width: float, blur: float) -> Array:
