@@ -36,7 +36,7 @@ MAY_IMPORT = {  # package -> what of ours it may import, besides itself; "" is t
     "interop": f"{BELOW_LOOP} loop",
     "api": f"{BELOW_LOOP} loop report",
     "demo": f"{BELOW_LOOP} loop report __version__",
-    "cli": f"{BELOW_LOOP} loop report demo __version__",
+    "cli": f"{BELOW_LOOP} loop report interop demo __version__",
     "__main__": "cli",
     "testing": f"{BELOW_LOOP} loop report interop",
 }

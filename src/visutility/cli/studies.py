@@ -8,6 +8,7 @@ import typer
 from visutility.cli import outputs
 from visutility.cli.common import Home, Json, Limit, opened
 from visutility.cli.show import Show, when
+from visutility.cli.study_import import imported
 
 Name = Annotated[str, typer.Argument(help="A study's name or id.", show_default=False)]
 
@@ -19,6 +20,7 @@ def add(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("importance")(importance)
     group.command("export")(export)
+    group.command("import")(imported)
     app.add_typer(group, name="studies")
 
 
