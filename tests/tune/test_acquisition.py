@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from visutility.core.rng import rng
 from visutility.tune import Choice, Equals, Float, Int, Space
-from visutility.tune.surrogate.acquisition import Improvement, log_ei, log_ei_slopes, log_h, maximise
+from visutility.tune.surrogate.acquisition import Improvement, log_ei, log_ei_slopes, log_h, maximise, whole
 from visutility.tune.surrogate.features import layout
 from visutility.tune.surrogate.gp import Hyper, condition
 
@@ -131,7 +131,7 @@ def test_following_the_gradient_never_makes_it_worse():
     best, _, _ = target(MIXED, seed=3)
     rows, active = MIXED.snap(rng(1, "start").random((40, MIXED.dim)))
     for row, mask in zip(rows, active, strict=True):
-        moved = best.climb(row[None], mask[None])
+        moved = best.climb(row[None], mask[None], whole(MIXED.dim))
         assert (moved[0][~mask] == row[~mask]).all()  # what is inactive stays
         plan = best.layout
         before, after = (plan.features(u, mask[None]) for u in (row[None], moved))

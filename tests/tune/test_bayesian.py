@@ -137,7 +137,7 @@ def test_the_process_stays_bounded():
     strategy = Bayesian(points=16)
     state = play(strategy, strategy.init(CUBE, 0), bowl, 40)
     seen = model.Seen.of(state, layout(CUBE))
-    assert len(model.own_process(seen, layout(CUBE), Prior(), 16).alpha) == 16
+    assert 14 <= len(model.own_process(seen, layout(CUBE), Prior(), 16).alpha) <= 16
     kept = model.thinned(seen.values, 16)
     assert len(set(kept)) == 16
     assert set(np.argsort(seen.values)[:8]) <= set(kept)

@@ -130,7 +130,7 @@ def test_a_fit_finds_what_matters_and_how_noisy_it_is():
     draw = rng(0, "fit")
     x = draw.random((60, 3))
     y = np.sin(6 * x[:, 0]) + 0.3 * draw.standard_normal(60)
-    groups, prior = np.arange(3), Prior()
+    groups, prior = np.arange(3), Prior(length=(1.0, 1.0))
     start = Hyper(prior.mode(3).lengths, 1.0, 0.03)  # from less noise it may take the noise for a wiggle
     found = fit(x, y, groups, prior, (start,))
     gained = np.subtract(*(negative_log_posterior(h.vector(), x, y, groups, prior)[0] for h in (start, found)))

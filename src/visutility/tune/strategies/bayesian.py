@@ -5,7 +5,7 @@ log of the expected improvement (`surrogate.acquisition`). Conditional and unord
 Earlier studies: `surrogate.memory`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final, final
 
 import numpy as np
@@ -19,16 +19,20 @@ from visutility.tune.strategy import AbstractStrategy, State
 from visutility.tune.surrogate.acquisition import Improvement, Target, maximise
 from visutility.tune.surrogate.aims import one_value, several_values
 from visutility.tune.surrogate.beliefs import believed
+from visutility.tune.surrogate.failure import success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Posterior, Prior
 from visutility.tune.surrogate.memory import Memory, recall
-from visutility.tune.surrogate.model import FIRST, Seen, own_process
+from visutility.tune.surrogate.model import FIRST, Seen, process_of, rows_seen
+from visutility.tune.surrogate.region import box_around
+from visutility.tune.surrogate.terms import Gain, Sum
 
 EXACT: Final = Prior(noise=(-7.0, 2.0))
 NOISY: Final = Prior()
 TURNS: Final = ((EXACT, 0.0), (NOISY, 0.0), (EXACT, 0.3), (NOISY, 0.3))  # by trial number: prior, least improvement
 CENTRES: Final = 16  # best trials that the search for the next one knows of
 HEDGE: Final = 3  # with a history, every third trial is chosen as if there were none
+LOCAL: Final = 3  # beyond what the process sees, all but every third trial is chosen around the best one
 MORE: Final = 2  # Sobol trials added where the history turned out to be of no use
 
 
@@ -53,7 +57,7 @@ class Bayesian(AbstractStrategy):
 
     initial: int = 5
     candidates: int = 512
-    points: int = 500
+    points: int = 256
     name: ClassVar[str] = "bayesian"
     learns: ClassVar[bool] = True
     heeds: ClassVar[frozenset[str]] = frozenset({"objectives", "constraints", "priors"})
@@ -81,15 +85,26 @@ class Bayesian(AbstractStrategy):
         started = len(state.observed) + len(state.pending)
         if started < needed or len(seen.values) < FIRST or not plan.parameters:
             return _spread(state, number, draw)
-        prior, least = TURNS[number % len(TURNS)]
-        target: Target
-        if one:
-            process = own_process(seen, plan, prior, self.points)
-            target, order = _target(state, plan, seen, process, least, self.points)
-        else:
-            target, order = several_values(state, plan, seen, prior, self.points)
-        found = self._search(target, state.units[seen.at], state.masks[seen.at], order, draw)
+        found = self._own(state, plan, seen, number, draw)
         return _untried(state, seen, found) or _spread(state, number, draw)
+
+    def _own(self, state: State, plan: Layout, seen: Seen, number: int, draw: np.random.Generator) -> Units:
+        """What the study's own trials speak for, best first: over the whole space, or around its best trial."""
+        prior, least = TURNS[number % len(TURNS)]
+        units, masks = state.units[seen.at], state.masks[seen.at]
+        if state.problem.objectives > 1:
+            wanted, order = several_values(state, plan, seen, prior, self.points)
+            return self._search(_careful(wanted, seen, plan), units, masks, order, draw)
+        centre = None
+        if len(seen.values) > self.points and number % LOCAL != 0:
+            centre = seen.x[int(np.argmin(seen.values))]
+            prior, least = TURNS[number // LOCAL % len(TURNS)]
+        rows, anchor = rows_seen(seen, self.points, centre)
+        process = process_of(seen, plan, prior, self.points, rows, anchor)
+        seen, units, masks = seen.some(rows), units[rows], masks[rows]
+        target, order = _target(state, plan, seen, process, least, self.points)
+        box = None if centre is None else box_around(centre, seen.x, units, masks, plan)
+        return self._search(target, units, masks, order, draw, box)
 
     def _with_memory(
         self, state: State, plan: Layout, seen: Seen, memory: Memory, process: Posterior, draw: np.random.Generator
@@ -103,9 +118,17 @@ class Bayesian(AbstractStrategy):
         masks = np.concatenate([state.masks[seen.at], memory.masks])
         return _untried(state, seen, self._search(target, units, masks, np.concatenate([means, old]), draw))
 
-    def _search(self, target: Target, units: Units, masks: Mask, means: Array, draw: np.random.Generator) -> Units:
+    def _search(
+        self,
+        target: Target,
+        units: Units,
+        masks: Mask,
+        means: Array,
+        draw: np.random.Generator,
+        box: Units | None = None,
+    ) -> Units:
         best = np.argsort(means, kind="stable")[:CENTRES]
-        return maximise(target, units[best], masks[best], draw, self.candidates)
+        return maximise(target, units[best], masks[best], draw, self.candidates, box)
 
 
 def _target(
@@ -114,8 +137,18 @@ def _target(
     """The acquisition for one objective, and what orders the completed trials (n,) as places to search around."""
     means = process.mean(seen.x)
     if state.problem.needs:
-        return one_value(state, plan, seen, process, means, least, points)
-    return Improvement(process, _lowest(process, seen, means) - least, plan), means
+        wanted, order = one_value(state, plan, seen, process, means, least, points)
+        return _careful(wanted, seen, plan), order
+    best = _lowest(process, seen, means) - least
+    if len(seen.failed):
+        return _careful(Sum((Gain(process, best),), plan), seen, plan), means
+    return Improvement(process, best, plan), means
+
+
+def _careful(wanted: Sum, seen: Seen, plan: Layout) -> Sum:
+    """The acquisition times the probability that the trial does not fail, where some did."""
+    chance = success(seen, plan)
+    return wanted if chance is None else replace(wanted, terms=(*wanted.terms, chance))
 
 
 def _lowest(process: Posterior, seen: Seen, means: Array) -> float:

@@ -4,9 +4,10 @@ Ament, Daulton, Eriksson, Balandat and Bakshy, "Unexpected Improvements to Expec
 Optimization" (2023): LogEI is their equation (8), the stable log h their (9). Lower is better: z = (best - mean) / sd.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Protocol, final
+from typing import Final, Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ from scipy.special import erfcx, ndtr
 
 from visutility.tune.listing import listing
 from visutility.tune.space import Mask, Units
+from visutility.tune.surrogate.descent import minimise_rows
 from visutility.tune.surrogate.features import Layout
 
 Array = NDArray[np.float64]
+Slopes: TypeAlias = Callable[[Array], tuple[Array, Array]]  # of feature rows (m, c): values (m,), gradients (m, c)
 
 LOG_ROOT_2PI: Final = 0.5 * np.log(2.0 * np.pi)
 ROOT_HALF_PI: Final = (0.5 * np.pi) ** 0.5
@@ -92,8 +95,8 @@ class Target(Protocol):
         """Return the acquisition (m,) at snapped rows (m, d) of the cube."""
         ...
 
-    def climb(self, units: Units, mask: Mask) -> Units:
-        """Return rows (m, d), not yet snapped, after a climb along the smooth active columns."""
+    def climb(self, units: Units, mask: Mask, box: Units) -> Units:
+        """Return rows (m, d), not yet snapped, after a climb in the box (2, d) along the smooth active columns."""
         ...
 
 
@@ -111,40 +114,59 @@ class Improvement:
         mean, sd = self.model.predict(self.layout.features(units, mask))
         return log_ei(mean, sd, self.best)
 
-    def climb(self, units: Units, mask: Mask) -> Units:
-        """Return rows (m, d), not yet snapped, after L-BFGS-B along the smooth active columns of all rows at once."""
-        from scipy.optimize import minimize  # half of what importing this package would cost
+    def climb(self, units: Units, mask: Mask, box: Units) -> Units:
+        """Return rows (m, d), not yet snapped, after a climb in the box (2, d) along the smooth active columns."""
+        return climbed(self.slopes, self.layout, units, mask, box)
 
-        layout, rows = self.layout, len(units)
-        free = mask[:, layout.smooth]
-        if not free.any():
-            return units
-        x = layout.features(units, mask)
-        place = np.ix_(np.arange(rows), layout.smooth_at)
-
-        def loss(flat: Array) -> tuple[float, Array]:
-            x[place] = np.where(free, flat.reshape(free.shape), x[place])
-            mean, sd, mean_slope, sd_slope = self.model.gradients(x)
-            value, by_mean, by_sd = log_ei_slopes(mean, sd, self.best)
-            slope = by_mean[:, None] * mean_slope + by_sd[:, None] * sd_slope
-            return -float(value.sum()), -np.where(free, slope[:, layout.smooth_at], 0.0).ravel()
-
-        bounds = np.tile([0.0, 1.0], (free.size, 1))
-        found: Any = minimize(
-            loss, x[place].ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": CLIMB}
-        )
-        moved = units.copy()
-        places = found.x.reshape(free.shape) * layout.smooth_span + layout.smooth_low
-        moved[:, layout.smooth] = np.where(free, places, units[:, layout.smooth])
-        return moved
+    def slopes(self, x: Array) -> tuple[Array, Array]:
+        """Return log EI (m,) and its gradients (m, c) at feature rows (m, c)."""
+        mean, sd, mean_slope, sd_slope = self.model.gradients(x)
+        value, by_mean, by_sd = log_ei_slopes(mean, sd, self.best)
+        return value, by_mean[:, None] * mean_slope + by_sd[:, None] * sd_slope
 
 
-def maximise(target: Target, centres: Units, masks: Mask, draw: np.random.Generator, count: int) -> Units:
+def climbed(slopes: Slopes, layout: Layout, units: Units, mask: Mask, box: Units) -> Units:
+    """Return rows (m, d), not yet snapped, after climbing what has these `slopes` along the smooth active columns.
+
+    Each row climbs on its own, inside the box (2, d), and none ends lower than it started.
+    """
+    free = mask[:, layout.smooth]
+    if not free.any():
+        return units
+    x = layout.features(units, mask)
+    at = layout.smooth_at
+    low, high = (box[:, layout.smooth] - layout.smooth_low) / layout.smooth_span
+
+    def loss(places: Array) -> tuple[Array, Array]:
+        x[:, at] = np.where(free, places, x[:, at])
+        value, slope = slopes(x)
+        return -value, -slope[:, at]
+
+    found = minimise_rows(loss, x[:, at], free, low, high, steps=CLIMB)
+    moved = units.copy()
+    moved[:, layout.smooth] = np.where(free, found * layout.smooth_span + layout.smooth_low, units[:, layout.smooth])
+    return moved
+
+
+def whole(dim: int) -> Units:
+    """Return the box (2, d) that is the whole cube: least and greatest places."""
+    return np.stack([np.zeros(dim), np.ones(dim)])
+
+
+def maximise(
+    target: Target,
+    centres: Units,
+    masks: Mask,
+    draw: np.random.Generator,
+    count: int,
+    box: Units | None = None,
+) -> Units:
     """Return snapped rows (m, d) of the cube, those of the greatest log EI first. `draw` gives all randomness.
 
-    `centres` (k, d), `masks` (k, d): observed rows, best first. Half of the `count` candidates are a Sobol set moved by
-    one random shift, half lie around the centres. The best two that differ follow the gradient; then the best row
-    changes one grid parameter at a time while that helps. A space of at most 1024 configurations is scored whole.
+    `centres` (k, d), `masks` (k, d): observed rows, best first. Half of the `count` candidates fill the box (2, d), the
+    whole cube where it is left out; half lie around the centres. The best two that differ follow the gradient; then the
+    best row changes one grid parameter at a time while that helps. A space of at most 1024 configurations is scored
+    whole.
     """
     layout = target.layout
     space = layout.space
@@ -152,13 +174,14 @@ def maximise(target: Target, centres: Units, masks: Mask, draw: np.random.Genera
         rows, active = configurations(layout)
         return rows[np.argsort(-target.score(rows, active), kind="stable")]
     fill = _fill(centres, masks)
-    spread = (sobol_set(space.dim, count // 2) + draw.random(space.dim)) % 1.0
-    near = _around(layout, np.where(masks, centres, fill)[:CENTRES], draw, count - count // 2)
+    low, high = box = whole(space.dim) if box is None else box
+    spread = low + (high - low) * latin(draw, count // 2, space.dim)
+    near = _around(layout, np.where(masks, centres, fill)[:CENTRES], draw, count - count // 2).clip(low, high)
     rows, active = space.snap(np.concatenate([spread, near]))
     scores = target.score(rows, active)
     order = np.argsort(-scores, kind="stable")
     picks = _apart(rows[order], STARTS)
-    climbed, climbed_active = space.snap(target.climb(rows[order][picks], active[order][picks]))
+    climbed, climbed_active = space.snap(target.climb(rows[order][picks], active[order][picks], box))
     rows, active = np.concatenate([rows, climbed]), np.concatenate([active, climbed_active])
     scores = np.concatenate([scores, target.score(climbed, climbed_active)])
     for _ in range(SWEEPS):
@@ -174,14 +197,13 @@ def maximise(target: Target, centres: Units, masks: Mask, draw: np.random.Genera
     return rows[np.argsort(-scores, kind="stable")]
 
 
-@lru_cache(maxsize=32)
-def sobol_set(dim: int, count: int) -> Units:
-    """Return the first `count` points (count, dim) of the plain Sobol sequence, each in [0, 1); read-only."""
-    from scipy.stats import qmc
+def latin(draw: np.random.Generator, count: int, dim: int) -> Units:
+    """Return `count` points (count, dim), each in [0, 1), one in each of `count` slices of every column.
 
-    points: Units = qmc.Sobol(dim, scramble=False).random_base2(max(count - 1, 1).bit_length())[:count]
-    points.flags.writeable = False
-    return points
+    McKay, Beckman and Conover (1979): a Latin hypercube.
+    """
+    places = np.argsort(draw.random((count, dim)), axis=0)
+    return np.asarray((places + draw.random((count, dim))) / count)
 
 
 @lru_cache(maxsize=32)

@@ -7,13 +7,14 @@ parameters. Targets are expected near zero mean and unit spread (see `warp`).
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
 from visutility.core.errors import InvalidSetting
+from visutility.tune.surrogate.descent import minimise
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -135,23 +136,16 @@ def fit(
 
     Arguments as in `negative_log_posterior`. Depends on them alone, so that it answers the same in every process.
     """
-    from scipy.optimize import minimize  # half of what importing this package would cost
-
     data = (x, y, groups, prior, between)
     first, *others = (start.vector() for start in starts)
     if others:
         first = min((first, *others), key=lambda vector: negative_log_posterior(vector, *data)[0])
     bounds = np.log([LENGTH_BOUNDS] * (len(first) - 2) + [SCALE_BOUNDS, NOISE_BOUNDS])
-    found: Any = minimize(
-        negative_log_posterior,
-        np.clip(first, bounds[:, 0], bounds[:, 1]),
-        args=data,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": STEPS, "ftol": 1e-5, "gtol": 1e-2},
+    _, width = prior.shape(len(first) - 2)
+    found, _ = minimise(
+        lambda vector: negative_log_posterior(vector, *data), first, width, bounds[:, 0], bounds[:, 1], steps=STEPS
     )
-    return Hyper.of(found.x if np.isfinite(found.fun) else first)
+    return Hyper.of(found)
 
 
 @final
@@ -171,6 +165,17 @@ class Posterior:
         last = slice(len(self.alpha) - count, None)
         white = (self.lower.T @ self.alpha)[last]
         return -0.5 * float(white @ white) - float(np.log(self.lower.diagonal()[last]).sum())
+
+    def without_doubt(self, x: Array) -> "Posterior":
+        """Return the process as if it had been told its own mean at features x (k, c).
+
+        The mean stays as it is, the variance there goes: the "kriging believer" of Ginsbourger, Le Riche and Carraro
+        (2010); Desautels, Krause and Burdick (2014), section 3.2. Not for a process with `onto`.
+        """
+        if not len(x):
+            return self
+        more = Factor(self.hyper, self.groups, self.z, self.lower).with_rows(x)
+        return Posterior(self.hyper, self.groups, more.z, more.lower, np.append(self.alpha, np.zeros(len(x))), None)
 
     def mean(self, x: Array) -> Array:
         """Return the mean (m,) of the function at features x (m, c). RW (2.25)."""
@@ -209,6 +214,53 @@ class Posterior:
         return np.asarray(np.sqrt(np.maximum(left, LEAST)))
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Factor:
+    """The covariance of some rows under some hyper-parameters, as its Cholesky factor."""
+
+    hyper: Hyper
+    groups: Indices  # (c,)
+    z: Array  # (n, c) features over their length scales
+    lower: Array  # (n, n) Fortran order
+
+    def with_rows(self, x: Array) -> "Factor":
+        """Return the factor with k rows (k, c) appended. n²k, where a full one takes n³/3.
+
+        The new block row of the factor is L⁻¹ applied to the covariances with the old rows; what is left of the new
+        rows' own covariance is factored (Golub and Van Loan, Matrix Computations, 4th ed., section 4.2.9). Rows
+        that the old ones explain to the last digit get the least variance that keeps the factor regular.
+        """
+        n, k = len(self.z), len(x)
+        z = x / self.hyper.lengths[self.groups]
+        scale = self.hyper.scale
+        cross = scale * matern52(squared_distances(self.z, z)) + CONSTANT
+        half = blas.dtrsm(1.0, self.lower, cross, lower=1)
+        own = scale * matern52(squared_distances(z, z)) + CONSTANT
+        own.flat[:: k + 1] = scale + CONSTANT + self.hyper.noise
+        lower = np.zeros((n + k, n + k), order="F")
+        lower[:n, :n] = self.lower
+        lower[n:, :n] = half.T
+        lower[n:, n:] = cholesky(own - half.T @ half, scale + CONSTANT)
+        return Factor(self.hyper, self.groups, np.concatenate([self.z, z]), lower)
+
+    def given(self, y: Array, onto: Array | None = None) -> "Posterior":
+        """Return the process given targets y (n,). RW algorithm 2.1."""
+        alpha = lapack.dpotrs(self.lower, y, lower=1)[0]
+        return Posterior(self.hyper, self.groups, self.z, self.lower, alpha, onto)
+
+
+def factored(hyper: Hyper, x: Array, groups: Indices, between: Array | None = None) -> Factor:
+    """Return the factor of the covariance of features x (n, c); `between` (n, n) is a factor on each of its entries."""
+    n = len(x)
+    z = x / hyper.lengths[groups]
+    covariance = hyper.scale * matern52(squared_distances(z, z)) + CONSTANT
+    if between is not None:
+        covariance *= between
+    covariance.flat[:: n + 1] = hyper.scale + CONSTANT + hyper.noise
+    return Factor(hyper, groups, z, cholesky(covariance, hyper.scale + CONSTANT))
+
+
 def condition(
     hyper: Hyper, x: Array, y: Array, groups: Indices, between: Array | None = None, onto: Array | None = None
 ) -> Posterior:
@@ -217,14 +269,15 @@ def condition(
     `between` (n, n) and `onto` (n,) weaken the covariance of the rows with each other and with what is predicted (1
     where left out). Where rows coincide and the noise is tiny, the least jitter that makes the factor exist is added.
     """
-    n = len(y)
-    z = x / hyper.lengths[groups]
-    covariance = hyper.scale * matern52(squared_distances(z, z)) + CONSTANT
-    if between is not None:
-        covariance *= between
+    return factored(hyper, x, groups, between).given(y, onto)
+
+
+def cholesky(covariance: Array, most: float) -> Array:
+    """Return the lower factor (n, n), Fortran order, with the least jitter, in units of `most`, that makes it exist."""
+    diagonal = covariance.diagonal().copy()
     for jitter in (0.0, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1.0):
-        covariance.flat[:: n + 1] = hyper.scale + CONSTANT + hyper.noise + jitter
+        covariance.flat[:: len(diagonal) + 1] = diagonal + jitter * most
         lower, bad = lapack.dpotrf(covariance.T, lower=1, clean=1)
         if not bad:
             break
-    return Posterior(hyper, groups, z, lower, lapack.dpotrs(lower, y, lower=1)[0], onto)
+    return np.asarray(lower)

@@ -3,7 +3,7 @@
 Everything here is a function of its arguments; what is kept between calls is found by its content and only saves time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, final
 
@@ -11,12 +11,14 @@ import numpy as np
 
 from visutility.tune.strategy import State
 from visutility.tune.surrogate.features import Layout
-from visutility.tune.surrogate.gp import Array, Hyper, Indices, Posterior, Prior, condition, fit
+from visutility.tune.surrogate.gp import Array, Factor, Hyper, Indices, Posterior, Prior, condition, factored, fit
 from visutility.tune.surrogate.warp import warped
 
 FIRST: Final = 2  # values before the first fit
-GROWTH: Final = 8  # the next fit is when the values have grown by an eighth of their number, or by one
-BAD: Final = 0.9  # a failed trial stands at this quantile of the values
+GROWTH: Final = 8  # the next fit is when the values have grown by an eighth of their number, by one at least,
+STRIDE: Final = 32  # and by this many at most
+FITTED: Final = 128  # values that a fit sees once there are more than the process sees
+BAD: Final = 0.5  # where a history is used, a failed trial stands at this quantile of the values
 
 
 @final
@@ -35,25 +37,60 @@ class Seen:
     def of(cls, state: State, plan: Layout) -> "Seen":
         """Return what the state holds. O(n c)."""
         x = plan.features(state.units, state.masks)
-        values = np.array([np.nan if seen.value is None else seen.value for seen in state.observed])
+        values = state.values
         worked = ~np.isnan(values)
         rows = [state.space.encode(params) for _, params in state.pending]
         units = np.array([unit for unit, _ in rows]).reshape(-1, state.space.dim)
         masks = np.array([mask for _, mask in rows], dtype=bool).reshape(-1, state.space.dim)
         return cls(x[worked], values[worked], np.flatnonzero(worked), x[~worked], plan.features(units, masks), units)
 
+    def some(self, rows: Indices) -> "Seen":
+        """Return the same with these completed trials alone."""
+        return replace(self, x=self.x[rows], values=self.values[rows], at=self.at[rows])
 
-def own_process(seen: Seen, plan: Layout, prior: Prior, points: int) -> Posterior:
+
+def own_process(seen: Seen, plan: Layout, prior: Prior, points: int, centre: Array | None = None) -> Posterior:
     """Return the process of the study's own trials, at least two of them completed.
 
-    Of more than `points` completed trials it sees the better half of that many and, of the others, as many evenly over
-    time; of failed ones the last `points`. A failed trial stands at the 0.9 quantile of the values, so that the search
-    moves away but learns nothing else from it.
+    Up to `points` completed trials it sees them all. Of more, it sees a selection that changes at milestones, and every
+    trial since the last one: the better half and, of the others, as many evenly over time; or with a `centre` (c,) in
+    feature space those nearest to it. It is certain of failed trials (the last `points`) and pending ones without
+    having learnt anything from them: the search has no reason to go there again.
     """
+    return process_of(seen, plan, prior, points, *rows_seen(seen, points, centre))
+
+
+def process_of(seen: Seen, plan: Layout, prior: Prior, points: int, rows: Indices, anchor: int) -> Posterior:
+    """Return `own_process` for the rows that `rows_seen` chose."""
+    x, values = seen.x[rows], seen.values[rows]
     hyper = fitted(plan, seen.x[:points], seen.values[:points], prior)
-    kept = thinned(seen.values, points)
-    targets = warped(seen.values[kept])
-    return with_others(hyper, plan, seen, seen.x[kept], targets, float(np.quantile(targets, BAD)), points)
+    if len(seen.values) > points:
+        some = thinned(values[:anchor], FITTED)
+        data = (x[some].tobytes(), values[some].tobytes(), plan.groups.tobytes())
+        hyper = _refitted(*data, prior, hyper.vector().tobytes())
+    factor = _factor(x.tobytes(), hyper.vector().tobytes(), plan.groups.tobytes(), anchor)
+    targets = warped(values)
+    failed = seen.failed[-points:]
+    if len(failed):
+        factor = factor.with_rows(failed)
+        targets = np.concatenate([targets, np.full(len(failed), float(np.quantile(targets, BAD)))])
+    return factor.given(targets).without_doubt(seen.pending)
+
+
+def rows_seen(seen: Seen, points: int, centre: Array | None = None) -> tuple[Indices, int]:
+    """Return which completed trials, ascending, the process sees, and how many of them were there at the milestone."""
+    n = len(seen.values)
+    stride = min(STRIDE, max(points // 8, 1))
+    done = milestones(n, stride)[-1]
+    if n <= points:
+        return np.arange(n), done
+    budget = points - stride
+    if centre is None:
+        rows = thinned(seen.values[:done], budget)
+    else:
+        far = ((seen.x[:done] - centre) ** 2).sum(1)
+        rows = np.sort(np.argsort(far, kind="stable")[:budget])
+    return np.concatenate([rows, np.arange(done, n)]), budget
 
 
 def with_others(
@@ -103,10 +140,10 @@ def thinned(values: Array, points: int) -> Indices:
     return np.sort(np.concatenate([best, spread]))
 
 
-def milestones(count: int) -> list[int]:
-    """Return the numbers of values up to `count`, at least 2, of each fit: 2, 3, …, 16, 18, …"""
+def milestones(count: int, stride: int = STRIDE) -> list[int]:
+    """Return the numbers of values up to `count`, at least 2, of each fit: 2, 3, …, 16, 18, …, 263, 295, 327, …"""
     found = [FIRST]
-    while (further := found[-1] + max(1, found[-1] // GROWTH)) <= count:
+    while (further := found[-1] + min(max(1, found[-1] // GROWTH), stride)) <= count:
         found.append(further)
     return found
 
@@ -131,3 +168,24 @@ def _fitted(x_bytes: bytes, value_bytes: bytes, group_bytes: bytes, prior: Prior
         before = milestones(len(values))[-2]
         starts = (_fitted(x[:before].tobytes(), value_bytes[: 8 * before], group_bytes, prior), *starts)
     return fit(x, warped(values), groups, prior, starts)
+
+
+@lru_cache(maxsize=32)
+def _refitted(x_bytes: bytes, value_bytes: bytes, group_bytes: bytes, prior: Prior, start: bytes) -> Hyper:
+    """Fitted to a selection of the values, from a start."""
+    values, groups = np.frombuffer(value_bytes), np.frombuffer(group_bytes, dtype=np.intp)
+    x = np.frombuffer(x_bytes).reshape(len(values), len(groups))
+    return fit(x, warped(values), groups, prior, (Hyper.of(np.frombuffer(start)),))
+
+
+@lru_cache(maxsize=32)
+def _factor(x_bytes: bytes, hyper_bytes: bytes, group_bytes: bytes, anchor: int) -> Factor:
+    """The factor of rows of which the first `anchor` are factored at once and the others appended one by one.
+
+    By that rule it is the same to the last bit whether the factor without the last row was kept or is made again.
+    """
+    groups = np.frombuffer(group_bytes, dtype=np.intp)
+    x = np.frombuffer(x_bytes).reshape(-1, len(groups))
+    if len(x) == anchor:
+        return factored(Hyper.of(np.frombuffer(hyper_bytes)), x, groups)
+    return _factor(x[:-1].tobytes(), hyper_bytes, group_bytes, anchor).with_rows(x[-1:])

@@ -3,22 +3,18 @@
 Every term is a function of feature rows x (m, c); what is believed also depends on which columns are active.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias, final
+from typing import Protocol, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visutility.tune.space import Mask, Units
-from visutility.tune.surrogate.acquisition import Surrogate, log_ei, log_ei_slopes
+from visutility.tune.surrogate.acquisition import Surrogate, climbed, log_ei, log_ei_slopes
 from visutility.tune.surrogate.beliefs import Weight
 from visutility.tune.surrogate.features import Layout
 
 Array: TypeAlias = NDArray[np.float64]
-Slopes: TypeAlias = Callable[[Array], tuple[Array, Array]]
-
-CLIMB: Final = 20  # steps along the gradient
 
 
 class Term(Protocol):
@@ -67,8 +63,8 @@ class Sum:
         total = np.sum([term.score(x) for term in self.terms], axis=0)
         return np.asarray(total if self.weight is None else total + self.weight.slopes(x, mask)[0])
 
-    def climb(self, units: Units, mask: Mask) -> Units:
-        """Return rows (m, d), not yet snapped, after L-BFGS-B along the smooth active columns."""
+    def climb(self, units: Units, mask: Mask, box: Units) -> Units:
+        """Return rows (m, d), not yet snapped, after a climb in the box (2, d) along the smooth active columns."""
 
         def slopes(x: Array) -> tuple[Array, Array]:
             found = [term.slopes(x) for term in self.terms]
@@ -76,28 +72,4 @@ class Sum:
                 found.append(self.weight.slopes(x, mask))
             return np.sum([value for value, _ in found], axis=0), np.sum([slope for _, slope in found], axis=0)
 
-        return climbed(slopes, self.layout, units, mask)
-
-
-def climbed(slopes: Slopes, layout: Layout, units: Units, mask: Mask) -> Units:
-    """Return rows (m, d), not yet snapped, after L-BFGS-B along the smooth active columns of all rows at once."""
-    from scipy.optimize import minimize  # half of what importing this package would cost
-
-    free = mask[:, layout.smooth]
-    if not free.any():
-        return units
-    x = layout.features(units, mask)
-    place = np.ix_(np.arange(len(units)), layout.smooth_at)
-
-    def loss(flat: Array) -> tuple[float, Array]:
-        x[place] = np.where(free, flat.reshape(free.shape), x[place])
-        value, slope = slopes(x)
-        return -float(value.sum()), -np.where(free, slope[:, layout.smooth_at], 0.0).ravel()
-
-    bounds = np.tile([0.0, 1.0], (free.size, 1))
-    start = x[place].ravel()
-    found: Any = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": CLIMB})
-    moved = units.copy()
-    places = found.x.reshape(free.shape) * layout.smooth_span + layout.smooth_low
-    moved[:, layout.smooth] = np.where(free, places, units[:, layout.smooth])
-    return moved
+        return climbed(slopes, self.layout, units, mask, box)
