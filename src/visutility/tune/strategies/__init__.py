@@ -3,6 +3,7 @@
 from visutility.tune.strategies.bayesian import Bayesian
 from visutility.tune.strategies.cmaes import CMAES
 from visutility.tune.strategies.grid import Grid
+from visutility.tune.strategies.local import Local
 from visutility.tune.strategies.random import Random
 from visutility.tune.strategies.sobol import Sobol
 from visutility.tune.strategies.tpe import TPE
@@ -12,9 +13,10 @@ STRATEGIES: dict[str, type[AbstractStrategy]] = {
     "bayesian": Bayesian,
     "cmaes": CMAES,
     "grid": Grid,
+    "local": Local,
     "random": Random,
     "sobol": Sobol,
     "tpe": TPE,
 }
 
-__all__ = ["CMAES", "STRATEGIES", "TPE", "Bayesian", "Grid", "Random", "Sobol"]
+__all__ = ["CMAES", "STRATEGIES", "TPE", "Bayesian", "Grid", "Local", "Random", "Sobol"]

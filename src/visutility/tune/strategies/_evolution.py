@@ -32,6 +32,7 @@ class Plan:
     space: Space
     numbers: Indices  # (k,) columns
     edges: tuple[Array | None, ...]  # (k) inner borders of a grid's cells, None for a continuum
+    cells: Array  # (k,) widths of their widest cells, 0 for a continuum
     choices: tuple[tuple[int, int], ...]  # (column, options) of unordered choices
     exact: bool  # whether a configuration gives its place in the cube away: no grids, no conditions
 
@@ -41,6 +42,7 @@ def plan(space: Space) -> Plan:
     """Return the plan of a space, kept for the spaces used last. Parameters of one value are in neither group."""
     numbers: list[int] = []
     edges: list[Array | None] = []
+    cells: list[float] = []
     choices: list[tuple[int, int]] = []
     for column, parameter in enumerate(space.parameters.values()):
         count = parameter.count
@@ -52,12 +54,16 @@ def plan(space: Space) -> Plan:
         numbers.append(column)
         if count is None or count > _LISTED:
             edges.append(None)
+            cells.append(0.0)
         else:
             places = np.array([parameter.to_unit(parameter.nth(index)) for index in range(count)])
-            edges.append((places[1:] + places[:-1]) / 2.0)
+            borders = np.asarray((places[1:] + places[:-1]) / 2.0)
+            edges.append(borders)
+            cells.append(float(np.diff(borders, prepend=0.0, append=1.0).max()))
     conditional = any(parameter.when is not None for parameter in space.parameters.values())
     gridless = all(borders is None for borders in edges)
-    return Plan(space, np.array(numbers, dtype=np.intp), tuple(edges), tuple(choices), gridless and not conditional)
+    columns = np.array(numbers, dtype=np.intp)
+    return Plan(space, columns, tuple(edges), np.array(cells), tuple(choices), gridless and not conditional)
 
 
 _LISTED: Final = 4096  # a finer grid is a continuum, rounded

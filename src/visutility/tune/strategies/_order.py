@@ -6,6 +6,7 @@ within one, by crowding distance (Deb, Pratap, Agarwal and Meyarivan, NSGA-II, 2
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,22 @@ def best_first(seen: Sequence[Observation], problem: Problem, top: int | None = 
             ranked = whole[by_fronts(points, len(whole) if top is None else top)]
             order = np.concatenate([ranked, order[~np.isin(order, ranked)]])
     return order, kinds
+
+
+def scalarised(seen: Sequence[Observation], weights: Array) -> tuple[Observation, ...]:
+    """Return the trials with one objective: the augmented weighted Chebyshev distance from the least of each.
+
+    Each objective is in units of its range; equation (2) of Knowles, "ParEGO" (2006).
+    """
+    whole = [one for one in seen if one.value is not None and len(one.others) == len(weights) - 1]
+    if not whole:
+        return tuple(seen)
+    points = np.array([(one.value, *one.others) for one in whole], dtype=np.float64)
+    low, span = points.min(axis=0), np.ptp(points, axis=0)
+    parts = weights * (points - low) / np.where(span > 0.0, span, 1.0)
+    values = iter((parts.max(axis=1) + 0.05 * parts.sum(axis=1)).tolist())
+    kept = {one.number for one in whole}
+    return tuple(replace(one, value=next(values), others=()) if one.number in kept else one for one in seen)
 
 
 def by_fronts(points: Array, top: int) -> Indices:

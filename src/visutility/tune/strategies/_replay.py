@@ -7,7 +7,7 @@ from typing import Final, final
 import numpy as np
 
 from visutility.core.rng import rng
-from visutility.tune.space import Units
+from visutility.tune.space import Mask, Units
 from visutility.tune.strategies._evolution import Array, Indices, Plan, Shape, first, plan, rates, stepped
 from visutility.tune.strategies._order import FAILED, best_first
 from visutility.tune.strategy import Observation, State
@@ -110,7 +110,7 @@ def _restarted(
     return Replay(now.key, observed, (first(layout, place, sigma, population),), now.run + 1)
 
 
-def _weights(weights: Array, worked: Array) -> Array:
+def _weights(weights: Array, worked: Mask) -> Array:
     """Recombination weights (λ,) where failed trials, the last ones, have none of the positive ones."""
     if worked[weights > 0.0].all():
         return weights
