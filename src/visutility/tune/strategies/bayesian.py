@@ -93,7 +93,7 @@ class Bayesian(AbstractStrategy):
         prior, least = TURNS[number % len(TURNS)]
         units, masks = state.units[seen.at], state.masks[seen.at]
         if state.problem.objectives > 1:
-            wanted, order = several_values(state, plan, seen, prior, self.points)
+            wanted, order = several_values(state, plan, seen, number, prior, self.points)
             return self._search(_careful(wanted, seen, plan), units, masks, order, draw)
         centre = None
         if len(seen.values) > self.points and number % LOCAL != 0:

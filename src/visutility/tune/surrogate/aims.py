@@ -11,13 +11,12 @@ from visutility.tune.surrogate.feasible import Feasible, constraint_terms, feasi
 from visutility.tune.surrogate.features import Layout
 from visutility.tune.surrogate.gp import Posterior, Prior
 from visutility.tune.surrogate.model import Seen
-from visutility.tune.surrogate.multi import front_gain, processes
+from visutility.tune.surrogate.multi import BEHIND, processes, several_gain
 from visutility.tune.surrogate.terms import Gain, Sum, Term
 
 Array: TypeAlias = NDArray[np.float64]
 
 LIKELY: Final = 0.5  # a pending trial counts as feasible when that is at least so probable
-BEHIND: Final = 1e3  # infeasible trials come after all feasible ones, as places to search around
 
 
 def one_value(
@@ -39,12 +38,9 @@ def one_value(
     return Sum(terms, plan, weight_of(state, plan)), np.where(feasible, means, means + BEHIND)
 
 
-def several_values(state: State, plan: Layout, seen: Seen, prior: Prior, points: int) -> tuple[Sum, Array]:
-    """Return the acquisition of several objectives, constraints and beliefs included, and what orders the trials.
-
-    Where no trial is feasible yet, the probability of that and an improvement on nothing lead.
-    """
-    gain, behind = front_gain(state, seen, processes(state, plan, seen, prior, points))
+def several_values(state: State, plan: Layout, seen: Seen, number: int, prior: Prior, points: int) -> tuple[Sum, Array]:
+    """Return the acquisition of several objectives, constraints and beliefs included, and what orders the trials."""
+    gain, behind = several_gain(state, seen, processes(state, plan, seen, prior, points), number)
     terms: tuple[Term, ...] = (gain, *constraint_terms(state, plan, seen, points))
     return Sum(terms, plan, weight_of(state, plan)), behind
 
