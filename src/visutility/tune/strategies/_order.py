@@ -6,7 +6,6 @@ within one, by crowding distance (Deb, Pratap, Agarwal and Meyarivan, NSGA-II, 2
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,45 +19,50 @@ Indices = NDArray[np.intp]
 WORKED, BROKE, FAILED = 0, 1, 2  # holds every constraint; breaks one; has no value
 
 
-def best_first(seen: Sequence[Observation], problem: Problem, top: int | None = None) -> tuple[Indices, Indices]:
-    """Return the places (n,) of the observed trials, the best first, and by place (n,) WORKED, BROKE or FAILED.
+def best_first(
+    seen: Sequence[Observation], values: Array, problem: Problem, top: int | None = None
+) -> tuple[Indices, Indices]:
+    """Return the places (n,) of ended trials, the best first, and by place (n,) WORKED, BROKE or FAILED.
 
-    Of several objectives only the first `top` places are in order. Ties go to the earlier. O(n log n) for one or two
-    objectives.
+    `values` (n,) are theirs, NaN where one failed. Of several objectives only the first `top` places are in order. Ties
+    go to the earlier. O(n log n) for one or two objectives.
     """
-    scores = np.array([np.inf if one.value is None else one.value for one in seen], dtype=np.float64)
-    kinds = np.where(np.isinf(scores), FAILED, WORKED).astype(np.intp)
+    kinds = np.where(np.isnan(values), FAILED, WORKED).astype(np.intp)
+    scores = values
     if problem.constraints:
-        excess = np.array([sum(max(e, 0.0) for e in one.excess) for one in seen])
-        if any(len(one.excess) > 1 for one in seen):
-            excess = _violations([one.excess for one in seen])
+        excess = _violations([one.excess for one in seen])
         broke = (kinds == WORKED) & (excess > 0.0)
         kinds[broke] = BROKE
-        scores = np.where(broke, excess, scores)
-    order = np.lexsort((scores, kinds))
+        scores = np.where(broke, excess, values)
+        order = np.lexsort((scores, kinds))
+    else:
+        order = np.argsort(scores, kind="stable")  # NaN comes last
     if problem.objectives > 1:
         whole = np.flatnonzero((kinds == WORKED) & [len(one.others) == problem.objectives - 1 for one in seen])
         if len(whole) > 1:
-            points = np.array([(seen[at].value, *seen[at].others) for at in whole.tolist()], dtype=np.float64)
-            ranked = whole[by_fronts(points, len(whole) if top is None else top)]
+            ranked = whole[by_fronts(_points(seen, values, whole), len(whole) if top is None else top)]
             order = np.concatenate([ranked, order[~np.isin(order, ranked)]])
     return order, kinds
 
 
-def scalarised(seen: Sequence[Observation], weights: Array) -> tuple[Observation, ...]:
-    """Return the trials with one objective: the augmented weighted Chebyshev distance from the least of each.
+def scalarised(seen: Sequence[Observation], values: Array, weights: Array) -> Array:
+    """Return one value a trial (n,): the augmented weighted Chebyshev distance from the least of each objective.
 
-    Each objective is in units of its range; equation (2) of Knowles, "ParEGO" (2006).
+    Each objective is in units of its range; equation (2) of Knowles, "ParEGO" (2006). NaN where a trial has not all.
     """
-    whole = [one for one in seen if one.value is not None and len(one.others) == len(weights) - 1]
-    if not whole:
-        return tuple(seen)
-    points = np.array([(one.value, *one.others) for one in whole], dtype=np.float64)
-    low, span = points.min(axis=0), np.ptp(points, axis=0)
-    parts = weights * (points - low) / np.where(span > 0.0, span, 1.0)
-    values = iter((parts.max(axis=1) + 0.05 * parts.sum(axis=1)).tolist())
-    kept = {one.number for one in whole}
-    return tuple(replace(one, value=next(values), others=()) if one.number in kept else one for one in seen)
+    whole = np.flatnonzero(~np.isnan(values) & [len(one.others) == len(weights) - 1 for one in seen])
+    found = np.full(len(values), np.nan)
+    if len(whole):
+        points = _points(seen, values, whole)
+        span = np.ptp(points, axis=0)
+        parts = weights * (points - points.min(axis=0)) / np.where(span > 0.0, span, 1.0)
+        found[whole] = parts.max(axis=1) + 0.05 * parts.sum(axis=1)
+    return found
+
+
+def _points(seen: Sequence[Observation], values: Array, whole: Indices) -> Array:
+    """All objectives (w, m) of the trials at these places."""
+    return np.column_stack([values[whole], np.array([seen[at].others for at in whole.tolist()])])
 
 
 def by_fronts(points: Array, top: int) -> Indices:
@@ -111,7 +115,9 @@ def crowding(points: Array) -> Array:
 
 def _violations(rows: list[tuple[float, ...]]) -> Array:
     """Return the total excess (n,), each constraint in units of its largest; nothing told counts as none."""
-    wide = max(map(len, rows))
+    wide = max(map(len, rows), default=0)
+    if not wide:
+        return np.zeros(len(rows))
     excess = np.array([[max(e, 0.0) for e in row] + [0.0] * (wide - len(row)) for row in rows])
     scale = excess.max(axis=0)
     return np.asarray((excess / np.where(scale > 0.0, scale, 1.0)).sum(axis=1))

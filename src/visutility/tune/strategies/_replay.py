@@ -87,7 +87,8 @@ def _next(state: State, layout: Plan, now: Replay, sigma: float) -> Replay:
     shape = now.shapes[-1]
     start, size = len(now.observed), shape.population
     seen = state.observed[start : start + size]
-    order, kinds = best_first(seen, state.problem)
+    values = state.values[start : start + size]
+    order, kinds = best_first(seen, values, state.problem)
     observed = state.observed[: start + size]
     worked = kinds[order] != FAILED
     if not worked.any():
@@ -96,8 +97,8 @@ def _next(state: State, layout: Plan, now: Replay, sigma: float) -> Replay:
     places = _places(state, layout, now, start, size)[order]
     picks = _picks(state, layout, start, size)[order]
     after = stepped(shape, layout, places, picks, weights)
-    lows = (*now.lows, min(one.value for one in seen if one.value is not None))
-    if _over(after, layout, seen, lows, state.problem.objectives > 1):
+    lows = (*now.lows, float(np.nanmin(values)))
+    if _over(after, layout, values, lows, state.problem.objectives > 1):
         return _restarted(state, layout, now, observed, sigma, min(2 * size, MOST))
     return Replay(now.key, observed, (*now.shapes[-BACK:], after), now.run, lows)
 
@@ -170,7 +171,7 @@ def _picks(state: State, layout: Plan, start: int, size: int) -> Indices:
     return found
 
 
-def _over(shape: Shape, layout: Plan, seen: tuple[Observation, ...], lows: tuple[float, ...], several: bool) -> bool:
+def _over(shape: Shape, layout: Plan, values: Array, lows: tuple[float, ...], several: bool) -> bool:
     """Whether the run has ended: too narrow, too skewed, flat, or without gain for long (Auger and Hansen 2005)."""
     k = len(layout.numbers)
     free = [at for at, borders in enumerate(layout.edges) if borders is None]
@@ -181,8 +182,7 @@ def _over(shape: Shape, layout: Plan, seen: tuple[Observation, ...], lows: tuple
     if several:
         return False
     patience = 10 + math.ceil(30 * max(1, k) / shape.population)
-    values = [one.value for one in seen if one.value is not None]
-    recent = [*lows[-patience:], *values]
+    recent = [*lows[-patience:], *values[~np.isnan(values)].tolist()]
     if len(lows) >= patience and max(recent) - min(recent) <= FLAT * max(abs(v) for v in recent):
         return True
     long = 5 * patience

@@ -7,13 +7,14 @@ and Koumoutsakos, "Learning probability distributions in continuous evolutionary
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar, Final, final
 
 import numpy as np
 
 from visutility.core.errors import InvalidSetting
 from visutility.core.rng import rng
-from visutility.tune.space import Mask, Params, Units
+from visutility.tune.space import Mask, Params, Space, Units
 from visutility.tune.strategies._evolution import plan
 from visutility.tune.strategies._fresh import Tried, fresh
 from visutility.tune.strategies._order import FAILED, Array, best_first, scalarised
@@ -59,6 +60,7 @@ class Local(AbstractStrategy):
     step: float = 0.2
     name: ClassVar[str] = "local"
     learns: ClassVar[bool] = True
+    heeds: ClassVar[frozenset[str]] = frozenset({"objectives", "constraints"})
 
     def __post_init__(self) -> None:
         if isinstance(self.initial, bool) or not isinstance(self.initial, int) or self.initial < 1:
@@ -99,21 +101,33 @@ class Local(AbstractStrategy):
         start = min(range(begin), key=merits.__getitem__)
         best: int | None = start
         number, unit, step, low = 0, state.units[start], self.step, merits[start]
+        stale = late = _late(state)
         for at in range(begin, len(merits)):
-            if merits[at] < low and _near(state, at, unit, step):
+            if merits[at] < low and (number == 0 or at > stale or _near(state, at, unit, step)):
                 step = min(WIDEST, step * up) if best is not None else step
                 best, unit, low = at, state.units[at], merits[at]
             elif best is not None and (step := step * down) < LEAST:
                 number += 1
-                best, unit, step, low = None, _begin(state, number), self.step, math.inf
-                merits = _merits(state, number)
+                best, unit, step, low = None, _begin(state.space, state.seed, number), self.step, math.inf
+                stale = at + late
+                if state.problem.objectives > 1:
+                    merits = _merits(state, number)
         mask = state.masks[best] if best is not None else state.space.snap(unit[None])[1][0]
         return Run(number, unit, mask, best, step)
 
 
-def _begin(state: State, run: int) -> Units:
-    """Where a later run begins: a uniform place (d,)."""
-    return np.asarray(state.space.snap(rng(state.seed, Local.name, "run", run).random((1, state.space.dim)))[0][0])
+@lru_cache(maxsize=1024)
+def _begin(space: Space, seed: int, run: int) -> Units:
+    """Where a later run begins: a uniform place (d,), read-only."""
+    place = np.asarray(space.snap(rng(seed, Local.name, "run", run).random((1, space.dim)))[0][0])
+    place.flags.writeable = False
+    return place
+
+
+def _late(state: State) -> int:
+    """By how many trials others overtook one before it ended, at most: 0 where one runs at a time."""
+    numbers = np.array([one.number for one in state.observed])
+    return max(0, int((numbers - np.arange(len(numbers))).max()))
 
 
 def _merits(state: State, run: int) -> list[float]:
@@ -121,11 +135,11 @@ def _merits(state: State, run: int) -> list[float]:
 
     With several objectives, ranks by a weighted Chebyshev distance, the weights the run's own (Knowles, ParEGO, 2006).
     """
-    seen, problem = state.observed, state.problem
+    seen, values, problem = state.observed, state.values, state.problem
     if problem.objectives > 1:
         weights = rng(state.seed, Local.name, "weights", run).dirichlet(np.ones(problem.objectives))
-        seen, problem = scalarised(seen, weights), replace(problem, objectives=1)
-    order, kinds = best_first(seen, problem)
+        values, problem = scalarised(seen, values, weights), replace(problem, objectives=1)
+    order, kinds = best_first(seen, values, problem)
     ranks = np.empty(len(order))
     ranks[order] = np.arange(len(order))
     return list(map(float, np.where(kinds == FAILED, np.inf, ranks)))
@@ -181,7 +195,7 @@ def _known(state: State, own: np.random.Generator) -> Units:
     found = own.random(state.space.dim)
     if state.masks.all():
         return found
-    order, kinds = best_first(state.observed, state.problem)
+    order, kinds = best_first(state.observed, state.values, state.problem)
     ranked = order[kinds[order] != FAILED]
     if not len(ranked):
         return found

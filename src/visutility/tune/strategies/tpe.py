@@ -77,7 +77,7 @@ class TPE(AbstractStrategy):
 def _densities(state: State) -> tuple[Mixture, Mixture]:
     """Return l and g, of one width: widths of their own would make the ratio favour wherever the good trials are."""
     layout = plan(state.space)
-    order, kinds = best_first(state.observed, state.problem, MOST_GOOD + 1)
+    order, kinds = best_first(state.observed, state.values, state.problem, MOST_GOOD + 1)
     count = min(math.ceil(GOOD * len(order)), MOST_GOOD, int((kinds != FAILED).sum()))
     good, others = order[:count], _evenly(order[count:], OTHERS)
     waiting, waiting_masks = pending_rows(state)
@@ -103,7 +103,7 @@ def _merits(state: State, order: Indices, kinds: Indices, count: int) -> Array:
     By rank where values cannot be compared: several objectives, broken constraints.
     """
     if state.problem.objectives == 1 and count < len(order) and (kinds[order[: count + 1]] == WORKED).all():
-        values = np.array([state.observed[at].value for at in order[: count + 1]], dtype=np.float64)
+        values = state.values[order[: count + 1]]
         scale = float(np.abs(values).max()) or 1.0
         gains = values[-1] / scale - values[:-1] / scale
         if gains.sum() > 0.0:
