@@ -1,7 +1,7 @@
 """A study whose trials are rows: several processes and machines may ask and tell, and any may die."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
@@ -216,13 +216,8 @@ class DurableStudy:
         with self._store.write("study.close") as own:
             return close(own, self.id, by=by, why=why)
 
-    @contextmanager
-    def _writing(self, name: str, tx: Tx | None, *, synced: bool = True) -> Iterator[Writing]:
-        if tx is not None:
-            yield tx.hot()
-        else:
-            with self._store.hot.write(name, synced=synced) as own:
-                yield own
+    def _writing(self, name: str, tx: Tx | None, *, synced: bool = True) -> AbstractContextManager[Writing]:
+        return self._store.hot.write(name, synced=synced) if tx is None else nullcontext(tx.hot())
 
     def _read(self) -> tuple[list[Trial], list[int]]:
         with self._store.read() as connection:

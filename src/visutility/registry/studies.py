@@ -6,7 +6,7 @@ and which ends of which earlier studies it learns from are fixed in its row, so 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypedDict, Unpack, final
 
 from sqlalchemy import Connection, select
 
@@ -21,8 +21,9 @@ from visutility.store.engine import Tx
 from visutility.store.schema import study
 from visutility.tune.constraints import Constraint
 from visutility.tune.factory import make_strategy
-from visutility.tune.fidelity import AUTO, AbstractStopping
+from visutility.tune.fidelity import AbstractStopping
 from visutility.tune.options import Options, options_of
+from visutility.tune.outlook import Enough
 from visutility.tune.priors import Belief
 from visutility.tune.search import past_of
 from visutility.tune.space import Space
@@ -34,6 +35,17 @@ __all__ = ["DurableStudy", "LoadedStudy", "StudyRecord", "close", "create", "ear
 
 EARLIER = 8  # studies of the same model that a new one learns from
 MAX_LISTED = 1000
+
+
+class Purpose(TypedDict, total=False):
+    """What `create` takes of what `tune.Study` takes, besides objective and direction."""
+
+    constraints: Mapping[str, Constraint] | None
+    deterministic: bool
+    noise: float | None
+    priors: Mapping[str, Belief] | None
+    stopping: str | AbstractStopping | None
+    stop_when: Enough | None
 
 
 @final
@@ -74,11 +86,6 @@ def create(
     space: Space,
     objective: str = "value",
     direction: str | Mapping[str, str] = "minimize",
-    constraints: Mapping[str, Constraint] | None = None,
-    deterministic: bool = False,
-    noise: float | None = None,
-    priors: Mapping[str, Belief] | None = None,
-    stopping: str | AbstractStopping | None = AUTO,
     model_id: str | None = None,
     run_id: str | None = None,
     strategy: str | AbstractStrategy = "auto",
@@ -91,25 +98,16 @@ def create(
     earlier_studies: int = EARLIER,
     by: str,
     why: str,
+    **purpose: Unpack[Purpose],
 ) -> StudyRecord:
     """Create an open study; the change and its audit event commit together.
 
-    What the study is after, and when its trials stop, is said as to `tune.Study`. `enqueue` is asked first, in order.
-    The study learns from `history` and from the newest `earlier_studies` of the
-    model, as they stand now. Raises `InvalidName`, `InvalidSetting`, `InvalidParameter` for an enqueued
-    configuration outside the space, and `AlreadyExists`.
+    What it is after and when its trials stop is said as to `tune.Study`. `enqueue` is asked first, in order. It learns
+    from `history` and from the newest `earlier_studies` of the model, as they stand now. Raises `InvalidName`,
+    `InvalidSetting`, `InvalidParameter` for an enqueued configuration outside the space, and `AlreadyExists`.
     """
     checked_name(name, "study")
-    options = options_of(
-        direction,
-        objective,
-        constraints=constraints,
-        deterministic=deterministic,
-        noise=noise,
-        stopping=stopping,
-        priors=priors,
-        space=space,
-    )
+    options = options_of(direction, objective, space=space, **purpose)
     if len(options.objective) > 64:
         raise InvalidSetting(f"objective {options.objective!r} has more than 64 characters", hint="shorten its name")
     if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:

@@ -10,10 +10,10 @@ anybody makes them durable too: WAL frames are synced in order. Readers never se
 
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, NoReturn, Protocol, final
 
 from sqlalchemy import Connection, Executable
 from sqlalchemy.dialects import sqlite
@@ -26,6 +26,7 @@ from visutility.store._translate import BUSY_TIMEOUT_MS, translated
 
 _POLL_MS = 1  # between two tries to begin
 _KEPT = 8  # idle connections
+_DATABASE = (sqlite3.Error, UnicodeEncodeError, OverflowError)  # what `translated` knows of a driver
 
 Values = Mapping[str, Any]
 
@@ -119,41 +120,30 @@ class HotLane:
     """The hot transactions of one database file. Safe to share between threads, not across a fork."""
 
     def __init__(self, path: Path, url: str, clock: Clock) -> None:
+        self.url = url
+        self.clock = clock
         self._path = path
-        self._url = url
-        self._clock = clock
         self._idle: list[_Connection] = []
         weakref.finalize(self, _close_all, self._idle)
 
-    @contextmanager
-    def write(self, name: str, *, synced: bool = True) -> Iterator[HotTx]:
+    def write(self, name: str, *, synced: bool = True) -> "HotWrite":
         """Open a writing transaction, as `Store.write` does: crash points, errors and the longest wait are the same."""
-        with translated(self._url):
-            connection = self._take()
-            try:
-                connection.begin(synced)
-                tx = HotTx(connection.raw, self._clock)
-                yield tx
-                crash.point(f"{name}:before")
-                connection.raw.execute("COMMIT")
-                crash.point(f"{name}:after")
-            finally:
-                self._give_back(connection)
-        for call in tx.to_call:
-            call()
+        return HotWrite(self, name, synced)
 
     def close(self) -> None:
         """Close every idle connection."""
         _close_all(self._idle)
 
-    def _take(self) -> "_Connection":
+    def take(self) -> "_Connection":
+        """Return a connection that is nobody else's until it is given back."""
         with suppress(IndexError):  # none is idle
             return self._idle.pop()
         return _Connection(self._path)
 
-    def _give_back(self, connection: "_Connection") -> None:
+    def give_back(self, connection: "_Connection") -> None:
+        """Undo what was not committed, and keep the connection for the next transaction."""
         try:
-            connection.raw.rollback()  # what was not committed; nothing otherwise
+            connection.raw.rollback()
         except sqlite3.Error:
             connection.raw.close()
             raise
@@ -161,6 +151,54 @@ class HotLane:
             self._idle.append(connection)
         else:
             connection.raw.close()
+
+
+@final
+class HotWrite:
+    """The block of a hot transaction. A class, as a generator would cost more than some of the statements."""
+
+    __slots__ = ("_connection", "_lane", "_name", "_synced", "_tx")
+
+    def __init__(self, lane: HotLane, name: str, synced: bool) -> None:
+        self._lane = lane
+        self._name = name
+        self._synced = synced
+
+    def __enter__(self) -> HotTx:
+        lane = self._lane
+        try:
+            connection = lane.take()
+            try:
+                connection.begin(self._synced)
+            except BaseException:
+                lane.give_back(connection)
+                raise
+        except sqlite3.Error as error:
+            self._refuse(error)
+        self._connection = connection
+        self._tx = HotTx(connection.raw, lane.clock)
+        return self._tx
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                crash.point(f"{self._name}:before")
+                self._connection.raw.execute("COMMIT")
+                crash.point(f"{self._name}:after")
+        except sqlite3.Error as refused:
+            error = refused
+        finally:
+            self._lane.give_back(self._connection)
+        if error is None:
+            for call in self._tx.to_call:
+                call()
+        elif isinstance(error, _DATABASE):
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> NoReturn:
+        with translated(self._lane.url):
+            raise error
+        raise AssertionError  # translated swallows nothing
 
 
 @final

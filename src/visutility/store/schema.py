@@ -369,6 +369,8 @@ audit_head = Table(
 FROZEN: tuple[str, ...] = ("model_version", "alias_move", "gate_report", "verdict", "retrain_trigger", "metric_chunk")
 FROZEN += ("trial_report", "run_answer", "data_snapshot", "study_queue")
 
+_LEASE = ("wake_at", "waiting_for", "fence", "attempts", "owner", "lease_until", "cancel_requested")
+
 COVERED: dict[str, tuple[str, ...]] = {
     "model": ("id", "name", "task", "created_at"),
     "model_version": tuple(c.name for c in model_version.c),
@@ -381,19 +383,8 @@ COVERED: dict[str, tuple[str, ...]] = {
     "data_snapshot": tuple(c.name for c in data_snapshot.c),
     "gate_report": tuple(c.name for c in gate_report.c),
     "policy": tuple(c.name for c in policy.c),
-    "run": (
-        "id",
-        "workflow",
-        "workflow_version",
-        "request",
-        "idempotency_key",
-        "model_id",
-        "trigger_id",
-        "created_at",
-    ),
+    "run": tuple(c.name for c in run.c if c.name not in (*_LEASE, "status", "outcome", "failure", "finished_at")),
 }
-
-_LEASE = ("wake_at", "waiting_for", "fence", "attempts", "owner", "lease_until", "cancel_requested")
 
 COVERED_AT_END: dict[str, tuple[str, ...]] = {
     "metric_chunk": tuple(c.name for c in metric_chunk.c),  # by the alarm that rests on it

@@ -73,9 +73,10 @@ class Search:
     def with_asked(self, trial: Trial) -> "Search":
         """Return the search with that trial, which `next` gave here or elsewhere, under way."""
         state = self.strategy.asked(self.state, trial.number, trial.params)
-        pending = tuple(sorted((*self.pending, replace(trial, reports=())), key=lambda one: one.number))
         if trial.number < self.asked:
+            pending = tuple(sorted((*self.pending, replace(trial, reports=())), key=lambda one: one.number))
             return self._without_paused(trial.number, state=state, pending=pending)
+        pending = (*self.pending, trial)
         queue = self.queue[1:] if trial.origin == ENQUEUED else self.queue
         return replace(self, state=state, queue=queue, asked=trial.number + 1, pending=pending)
 
@@ -94,7 +95,8 @@ class Search:
         state = self.strategy.observe(self.state, ended.number, ended.params, *self.options.observed(ended))
         pending = tuple(trial for trial in self.pending if trial.number != ended.number)
         after = self._without_paused(ended.number, state=state, pending=pending)
-        return replace(after, seen=_seen(after.seen.curves + _curves(ended, self.options.direction)))
+        new = _curves(ended, self.options.direction)
+        return replace(after, seen=_seen(after.seen.curves + new)) if new else after
 
     def _without_paused(self, number: int, **changes: Any) -> "Search":
         """The search with these changes, that trial no longer among the paused ones."""

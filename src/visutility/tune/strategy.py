@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from visutility.tune.appended import Appended
 from visutility.tune.encoded import Encoded
 from visutility.tune.problem import Problem
 from visutility.tune.space import Mask, Params, Space, Units
@@ -71,13 +72,15 @@ class State:
 
     space: Space
     seed: int
-    observed: tuple[Observation, ...] = ()
+    observed: tuple[Observation, ...] | Appended[Observation] = ()  # kept as the latter
     pending: tuple[tuple[int, Params], ...] = ()
     history: tuple[Past, ...] = ()
     problem: Problem = ONE_VALUE
     _encoded: Encoded | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.observed, Appended):
+            object.__setattr__(self, "observed", Appended(self.observed))
         if self._encoded is None:
             encoded = [self.space.encode(o.params) for o in self.observed]
             units = np.array([unit for unit, _ in encoded]).reshape(-1, self.space.dim)
@@ -105,22 +108,20 @@ class State:
         pending = (*self.pending, (number, params))
         if self.pending and number < self.pending[-1][0]:  # one that was paused
             pending = tuple(sorted(pending, key=lambda item: item[0]))
-        return replace(self, pending=pending)
+        return State(self.space, self.seed, self.observed, pending, self.history, self.problem, self._encoded)
 
     def without_pending(self, number: int) -> "State":
         """Return this state with that trial no longer under way."""
         return replace(self, pending=tuple(item for item in self.pending if item[0] != number))
 
     def with_observed(self, seen: Observation) -> "State":
-        """Return this state with a trial ended, and no longer pending. Copies n references, and no rows."""
+        """Return this state with a trial ended, and no longer pending. O(d) on average along a study."""
         unit, mask = self.space.encode(seen.params)
         value = math.nan if seen.value is None else seen.value
-        return replace(
-            self,
-            observed=(*self.observed, seen),
-            pending=tuple(item for item in self.pending if item[0] != seen.number),
-            _encoded=self._encoded.with_row(unit, mask, value),  # type: ignore[union-attr]
-        )
+        encoded = self._encoded.with_row(unit, mask, value)  # type: ignore[union-attr]
+        pending = tuple(item for item in self.pending if item[0] != seen.number)
+        observed = self.observed.with_item(seen)  # type: ignore[union-attr]
+        return State(self.space, self.seed, observed, pending, self.history, self.problem, encoded)  # a fast `replace`
 
     def with_values(self, values: Mapping[int, float]) -> "State":
         """Return this state with these values, by number of the trial, in place of those observed."""
