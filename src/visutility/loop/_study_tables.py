@@ -29,7 +29,12 @@ def best_table(view: StudyView) -> Html:
         flip = sign(view.options.direction)
         rows = sorted((t for t in view.trials if t.feasible), key=lambda t: (flip * (t.value or 0.0), t.number))
     cells = [
-        (f"trial {t.number}", *(value_of(t, name, view.options) for name in names), configuration(t.params), t.origin)
+        (
+            f"trial\u00a0{t.number}",
+            *(value_of(t, name, view.options) for name in names),
+            configuration(t.params),
+            t.origin,
+        )
         for t in rows[:ROWS]
     ]
     shown = f"The first {ROWS} of {len(rows):,}" if len(rows) > ROWS else f"All {len(rows)}"
@@ -44,7 +49,7 @@ def improvements_table(view: StudyView) -> Html:
     for trial in view.trials:
         if trial.feasible and trial.value is not None and flip * trial.value < best:
             best = flip * trial.value
-            rows.append((f"trial {trial.number}", trial.value, configuration(trial.params)))
+            rows.append((f"trial\u00a0{trial.number}", trial.value, configuration(trial.params)))
     caption = (
         f"Better than all before: the last {MOST_IMPROVED}" if len(rows) > MOST_IMPROVED else "Better than all before"
     )

@@ -97,7 +97,8 @@ def _verdict(view: StudyView) -> tuple[State, str]:
     watch: State = "watch" if states[FAILED] > OFTEN * len(view.trials) else working
     if len(view.options.objectives) > 1:
         found = front(view)
-        said = f"{int(found.best.sum())} of {len(found.best)} trials are unbeaten in {listed(found.objectives)}."
+        which = "feasible trials" if view.options.constraints else "trials with values"
+        said = f"{int(found.best.sum())} of {len(found.best):,} {which} are unbeaten in {listed(found.objectives)}."
         return watch, said + lost
     return watch, _best_sentence(view) + lost
 
@@ -188,9 +189,9 @@ def _model_note(model: Model | None) -> str:
     seen = (
         f"{model.rows:,} of {len(model.seen.values):,} trials" if model.rows < len(model.seen.values) else "all trials"
     )
-    skill = max(model.skill, 0.0)
-    trust = "" if skill >= BELIEVED else ": do not rely on it"
-    return f"The model, made from {seen}, foretells {skill:.0%} of the variance of trials it did not see{trust}."
+    trust = "" if model.skill >= BELIEVED else ": do not rely on it"
+    share = "over 99 %" if model.skill > 0.995 else f"{max(model.skill, 0.0) * 100:.0f} %"
+    return f"The model, made from {seen}, foretells {share} of the variance of trials it did not see{trust}."
 
 
 def _pairs(one: _Known) -> list[str]:

@@ -1,5 +1,6 @@
 """Axes of charts whose values are numbers, numbers on a log scale, or names."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -12,6 +13,8 @@ from visutility.report.html import number, text
 from visutility.report.scale import GRID, scale
 
 CHARACTER = 6.9  # pixels, the mean width at 12 pixels
+LEGIBLE = 6  # characters of a name that are worth showing
+LABEL = 36  # characters of an axis' label that fit on a phone
 BESIDE = 6  # characters that have room left of a chart
 LAYOUTS = {"narrow": 222, "wide": 560}  # the class of a text, and the least width of the chart's inside where it shows
 
@@ -43,6 +46,11 @@ def number_axis(values: Iterable[float], label: str, *, round_ends: bool = True,
     return Axis(label, tuple((tick, found.label(tick)) for tick in found.ticks), found.low, found.high)
 
 
+def cut(said: str, most: int) -> str:
+    """Return a text of at most so many characters, an ellipsis the last of them where it was longer."""
+    return said if len(said) <= most else said[: most - 1].rstrip() + "…"
+
+
 def below(axis: Axis, bottom: float) -> list[str]:
     """Return the labels of an axis that lies along `bottom`."""
     if not axis.named:
@@ -50,7 +58,15 @@ def below(axis: Axis, bottom: float) -> list[str]:
             f'<text x="{percent(place)}" y="{short(bottom + 16)}" class="tick middle">{text(said)}</text>'
             for place, said in _placed(axis)
         ]
-    return [part for place, said in _placed(axis) for part in _cut(axis, place, said, bottom + 16)]
+    shown = {layout: _named(axis, width) for layout, width in LAYOUTS.items()}
+    if shown["narrow"] == shown["wide"]:
+        shown = {"": shown["wide"]}
+    return [
+        f'<text x="{percent(place)}" y="{short(bottom + 16)}" class="tick middle {layout}"><title>{text(said)}</title>'
+        f"{text(short_name)}</text>"
+        for layout, names in shown.items()
+        for place, said, short_name in names
+    ]
 
 
 def beside(axis: Axis, top: float, height: float) -> list[str]:
@@ -58,7 +74,8 @@ def beside(axis: Axis, top: float, height: float) -> list[str]:
     found = []
     for place, said in _placed(axis):
         y = short(top + height * (1 - place / GRID) + 4)
-        where = 'x="6" class="label"' if len(said) > BESIDE else 'x="-6" class="tick end"'
+        inside = axis.named and len(said) > BESIDE
+        where = 'x="6" class="label"' if inside else 'x="-6" class="tick end"'
         found.append(f'<text y="{y}" {where}>{text(said)}</text>')
     return found
 
@@ -76,17 +93,9 @@ def _placed(axis: Axis) -> list[tuple[float, str]]:
     return [(float(axis.place(value)), said) for value, said in axis.ticks]
 
 
-def _cut(axis: Axis, place: float, said: str, y: float) -> list[str]:
-    """A name cut to its cell, by how wide the chart is; where not even two letters fit, nothing."""
-    words = {}
-    for layout, width in LAYOUTS.items():
-        room = int(width / len(axis.ticks) / CHARACTER)
-        words[layout] = said if len(said) <= room else said[: room - 1] + "…" if room >= 2 else ""
-    if words["narrow"] == words["wide"]:
-        words = {"": words["wide"]}
-    return [
-        f'<text x="{percent(place)}" y="{short(y)}" class="tick middle {layout}"><title>{text(said)}</title>'
-        f"{text(cut)}</text>"
-        for layout, cut in words.items()
-        if cut
-    ]
+def _named(axis: Axis, width: int) -> list[tuple[float, str, str]]:
+    """The names that can be read in so many pixels, every so many of them: place, whole name, name cut to its room."""
+    room = width / CHARACTER / max(len(axis.ticks), 1)
+    needed = min(max((len(said) for _, said in axis.ticks), default=0), LEGIBLE)
+    every = max(1, math.ceil(needed / room))
+    return [(place, said, cut(said, max(1, int(room * every)))) for place, said in _placed(axis)[::every]]

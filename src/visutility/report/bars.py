@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from visutility.core.errors import InvalidSetting
+from visutility.report.axis import cut
 from visutility.report.html import Html, text
 
 BAR: Final = 10  # pixels
+NAME: Final = 30  # characters that fit beside the numbers on a phone
 MOST: Final = 3  # measures that can be told apart
 
 
@@ -30,7 +32,7 @@ def bar_chart(
         top = height * at
         numbers = " · ".join(percentage(one) for one in shares)
         said.append(f"{name}: {', '.join(map(percentage, shares))}.")
-        parts.append(f'<text x="0" y="{top + 14}">{text(name)}</text>')
+        parts.append(f'<text x="0" y="{top + 14}"><title>{text(name)}</title>{text(cut(name, NAME))}</text>')
         parts.append(f'<text x="100%" y="{top + 14}" class="tick end">{text(numbers)}</text>')
         for below, share in enumerate(shares):
             y = top + 20 + (BAR + 3) * below

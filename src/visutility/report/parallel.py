@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visutility.core.errors import InvalidSetting
 from visutility.report._draw import short
-from visutility.report.axis import Axis, below, described
+from visutility.report.axis import LABEL, Axis, below, cut, described
 from visutility.report.html import Html, text
 from visutility.report.plane import LINES
 
@@ -38,7 +38,7 @@ def parallel(axes: Sequence[Axis], groups: Sequence[tuple[str, ArrayLike, str]],
     for at, axis in enumerate(axes):
         y = TOP + GAP * at
         chart.append(f'<line class="axis" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
-        name = f'<text x="-38" y="{y - 6}" class="label">{text(axis.label)}</text>'
+        name = f'<text x="-38" y="{y - 6}" class="label">{text(cut(axis.label, LABEL))}</text>'
         chart.append(f'<g class="over">{"".join(below(axis, y))}{name}</g>')
     legend = "".join(
         f'<li><svg width="28" height="14" aria-hidden="true"><path class="data {look}" d="M1 7H27"/></svg> '

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from visutility.core.errors import InvalidSetting
 from visutility.report._draw import short
 from visutility.report._shades import Shades, legend_of, shade_paths
-from visutility.report.axis import Axis, below, beside, described
+from visutility.report.axis import LABEL, Axis, below, beside, cut, described
 from visutility.report.html import Html, text
 from visutility.report.scale import GRID
 
@@ -75,7 +75,7 @@ def plane(
     chart = [
         f'<svg class="chart" width="100%" height="{bottom + 44}" role="img" aria-label="{text(title)}">'
         f"<title>{text(title)}</title><desc>{text(said)}</desc>",
-        f'<text x="-42" y="12" class="tick">{text(y.label)}</text>',
+        f'<text x="-42" y="12" class="tick">{text(cut(y.label, LABEL))}</text>',
         f'<svg y="{top}" width="100%" height="{height}" viewBox="0 0 1000 1000" preserveAspectRatio="none">',
         *(f'<path class="grid" d="M0 {short(GRID - float(y.place(at)))}H1000"/>' for at, _ in y.ticks if not y.named),
         *(markup for markup, _ in drawn),
@@ -83,7 +83,7 @@ def plane(
         f'<line class="axis" x1="0" x2="100%" y1="{bottom}" y2="{bottom}"/>',
         *beside(y, top, height),
         *below(x, bottom),
-        f'<text x="100%" y="{bottom + 34}" class="tick end">{text(x.label)}</text>',
+        f'<text x="100%" y="{bottom + 34}" class="tick end">{text(cut(x.label, LABEL))}</text>',
         f'<text x="50%" y="{top + height // 2}" class="tick middle">no data</text>' if empty else "",
         "</svg>",
     ]
