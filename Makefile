@@ -1,5 +1,6 @@
 # make demo   the whole loop on real images, from a bare checkout       make test   everything CI runs
-# make check  the fast suite      make lint   ruff and mypy      make bench   every benchmark, with peers
+# make check  the fast suite      make lint   ruff and mypy      make bench   every benchmark
+# make bench-tuning   the tuner beside its peers, in an environment of their own; hours, kept in build/, can be stopped
 # Needs python3 (3.11 or newer) and make; everything else goes into .venv in this folder.
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ export OPENBLAS_NUM_THREADS := 1
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check lint bench lock clean
+.PHONY: demo test check lint bench bench-tuning lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/visutility demo
@@ -26,6 +27,16 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
+
+BENCH := build/bench-venv
+bench-tuning: $(BENCH)/.installed
+	$(BENCH)/bin/python -m benchmarks tuning
+
+$(BENCH)/.installed: requirements/bench.txt requirements/bench-peers.txt pyproject.toml
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt -e '.[sklearn]'
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/bench-peers.txt
+	touch $@
 
 # The lock holds exact versions with hashes for every supported Python; `make lock` writes it again.
 lock:

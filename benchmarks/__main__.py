@@ -2,6 +2,7 @@
 
 python -m benchmarks                  all of them
 python -m benchmarks startup flow     these
+python -m benchmarks tuning           those of a folder
 python -m benchmarks --quick          small sizes, to see that they run
 python -m benchmarks --list           what there is
 """
@@ -19,13 +20,22 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "
 
 
 def benchmarks() -> dict[str, str]:
-    """Return each module here that has a `main`, with the first line of its docstring; nothing is imported."""
+    """Return each module here that has a `main`, with the first line of its docstring; nothing is imported.
+
+    One in a folder is named `folder.module`.
+    """
     found = {}
-    for path in sorted(HERE.glob("[a-z]*.py")):
+    for path in sorted([*HERE.glob("[a-z]*.py"), *HERE.glob("[a-z]*/[a-z]*.py")]):
         tree = ast.parse(path.read_text("utf-8"))
         if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
-            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+            name = ".".join(path.relative_to(HERE).with_suffix("").parts)
+            found[name] = (ast.get_docstring(tree) or "").partition("\n")[0]
     return found
+
+
+def chosen(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the benchmarks that these names mean: a folder's name means all of its, no name means all."""
+    return [name for name in known if not names or name in names or name.partition(".")[0] in names]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that they run")
     parser.add_argument("--list", action="store_true", help="list them and stop")
     given = parser.parse_args(argv)
-    if unknown := sorted(set(given.names) - set(known)):
+    if unknown := [name for name in given.names if not chosen([name], list(known))]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")
     if given.list:
-        print("\n".join(f"{name:20} {words}" for name, words in known.items()))
+        print("\n".join(f"{name:22} {words}" for name, words in known.items()))
         return 0
     failed = []
-    for name in given.names or known:
+    for name in chosen(given.names, list(known)):
         print(f"== {name}: {known[name]}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *(["--quick"] if given.quick else [])]
         if subprocess.run(command, cwd=HERE.parent, env={**os.environ, **ONE_THREAD}, check=False).returncode:

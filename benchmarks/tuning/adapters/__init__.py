@@ -1,0 +1,1 @@
+"""Each tuner behind one pair of functions: ask for a configuration, tell its loss (NaN: the trial failed)."""
