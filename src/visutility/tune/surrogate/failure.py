@@ -3,7 +3,7 @@
 Binary Gaussian-process classification, a probit likelihood and Laplace's approximation: Rasmussen and Williams,
 Gaussian Processes for Machine Learning (2006), algorithms 3.1 and 3.2. The acquisition is the expected improvement
 times that probability, as for any constraint that is not known beforehand (Gelbart, Snoek and Adams, "Bayesian
-Optimization with Unknown Constraints", 2014, equation 6).
+Optimization with Unknown Constraints", 2014, equation 6); here times its square.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ from visutility.tune.surrogate.gp import (
 from visutility.tune.surrogate.model import Seen
 
 LABELS: Final = Prior(length=(0.0, 0.5), scale=(0.5, 0.5), noise=(-2.0, 0.5))  # a step is no reason for short lengths
-LATENT: Final = 16.0  # prior variance of the latent function: at 4 of its spreads a failure is certain
+LATENT: Final = 4.0  # prior variance of the latent function
+CARE: Final = 2.0  # the power of the probability: a failed trial costs as much as another and tells less
 SHOWN: Final = 128  # trials of each kind that the process sees, the latest
 NEWTON: Final = 30  # steps at most
 CLOSE: Final = 1e-6  # steps of the latent values that end it
@@ -40,23 +41,23 @@ ROOT_2PI: Final = float(np.sqrt(2.0 * np.pi))
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Success:
-    """log of the probability that a trial gives a value, over feature rows (m, c). Make one with `success`."""
+    """2 log P over feature rows (m, c), P the probability that a trial gives a value. Make one with `success`."""
 
     process: Posterior
 
     def score(self, x: Array) -> Array:
-        """Return log P (m,). RW (3.25) with (3.82)."""
+        """Return 2 log P (m,). RW (3.25) with (3.82)."""
         mean, sd = self.process.predict(x)
-        return np.asarray(log_ndtr(mean / np.sqrt(1.0 + sd * sd)))
+        return np.asarray(CARE * log_ndtr(mean / np.sqrt(1.0 + sd * sd)))
 
     def slopes(self, x: Array) -> tuple[Array, Array]:
-        """Return log P (m,) and its gradients (m, c)."""
+        """Return 2 log P (m,) and its gradients (m, c)."""
         mean, sd, by_mean, by_sd = self.process.gradients(x)
         wide = np.sqrt(1.0 + sd * sd)
         z = mean / wide
         value = log_ndtr(z)
         rise = np.exp(-0.5 * z * z - value) / ROOT_2PI  # φ(z) / Φ(z)
-        return value, (rise / wide)[:, None] * (by_mean - (z * sd / wide)[:, None] * by_sd)
+        return CARE * value, CARE * (rise / wide)[:, None] * (by_mean - (z * sd / wide)[:, None] * by_sd)
 
 
 def success(seen: Seen, plan: Layout) -> Success | None:
