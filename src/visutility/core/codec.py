@@ -31,7 +31,8 @@ def dumps(value: object) -> str:
     """
     try:
         plain = msgspec.to_builtins(value, enc_hook=_unknown, order="sorted")
-        _refuse_non_finite(plain, "value")
+        if not _is_finite(plain):
+            _refuse_non_finite(plain, "value")
         return _encoder.encode(plain).decode()
     except (TypeError, UnicodeError, RecursionError) as error:
         raise Invalid(f"cannot store {type(value).__name__}: {error}", hint="pass plain data with text keys") from None
@@ -134,6 +135,15 @@ def _unknown(value: object) -> object:
     if callable(item) and getattr(value, "ndim", 1) == 0:
         return item()
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _is_finite(value: object) -> bool:
+    """Whether no number in plain data is NaN or infinite. Says it faster than `_refuse_non_finite`, but not where."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(_is_finite, value))
 
 
 def _refuse_non_finite(value: object, where: str) -> None:

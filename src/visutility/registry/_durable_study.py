@@ -159,7 +159,7 @@ class DurableStudy:
                 plan = _planned(known.search, n)
             again = self._write_asked(within, plan, known)
             self._keep_after(within, known._replace(search=plan.end, pauses=known.pauses + again))
-        return [replace(trial, params=dict(trial.params)) for trial in plan.trials]
+        return [trial.copied() for trial in plan.trials]
 
     def tell(self, trial: Trial | int, result: Result, *, tx: Tx | None = None) -> Trial:
         """End a trial with its value, its metrics or a `Failure`; return it as it ended.
@@ -207,7 +207,7 @@ class DurableStudy:
             within.execute(rows.count_pauses, {"of": self.id, "pauses": known.pauses + 1})
             search = known.search.with_paused(paused)
             self._keep_after(within, known._replace(search=search, pauses=known.pauses + 1))
-        return replace(paused, params=dict(paused.params))
+        return paused.copied()
 
     def close(self, *, by: str, why: str, tx: Tx | None = None) -> StudyRecord:
         """Close the study: it takes no more trials, and pending ones end untold. Closing again changes nothing."""
@@ -276,7 +276,8 @@ class DurableStudy:
             search = known.search
             found = search.under_way(trial)
             reports = rows.read_reports(within.rows, self.id, found.number)
-            ended = replace(found, reports=tuple(reports.items())).ended(outcome)
+            found = replace(found, reports=tuple(reports.items())) if reports else found
+            ended = found.ended(outcome)
             new = {
                 "new_state": ended.state,
                 "new_value": ended.value,

@@ -287,6 +287,4 @@ class Study:
     def _public(self, trial: Trial) -> Trial:
         """A copy whose parameters and metrics the caller may change."""
         kept = self._reports.get(trial.number)
-        reports = trial.reports if kept is None else tuple(kept.items())
-        params, metrics, excess = dict(trial.params), dict(trial.metrics), dict(trial.excess)
-        return replace(trial, params=params, metrics=metrics, reports=reports, excess=excess)
+        return (replace(trial, reports=tuple(kept.items())) if kept else trial).copied()

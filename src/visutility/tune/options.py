@@ -57,6 +57,8 @@ class Options:
 
         With several objectives or with constraints, each of their metrics is needed.
         """
+        if not self.constraints and len(self.objectives) == 1:
+            return judge(result, self.objective)
         needed = dict.fromkeys([*(name for name, _ in self.objectives[1:]), *(name for name, _ in self.constraints)])
         outcome = judge(result, self.objective, tuple(name for name in needed if name != self.objective))
         return replace(outcome, excess=self._excess(outcome.value, outcome.metrics))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, TypeAlias, final
 
@@ -64,7 +64,15 @@ class Trial:
     def ended(self, outcome: "Outcome") -> "Trial":
         """Return this trial with its end."""
         o = outcome
-        return replace(self, state=o.state, value=o.value, metrics=o.metrics, failure=o.failure, excess=o.excess)
+        return Trial(
+            self.number, self.params, self.origin, o.state, o.value, o.metrics, o.failure, self.reports, o.excess
+        )
+
+    def copied(self) -> "Trial":
+        """Return an equal trial whose parameters and metrics the caller may change."""
+        t = self
+        params, metrics, excess = dict(t.params), dict(t.metrics), dict(t.excess)
+        return Trial(t.number, params, t.origin, t.state, t.value, metrics, t.failure, t.reports, excess)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `from_json` reads."""
@@ -139,6 +147,8 @@ def judge(result: Result, objective: str, also: Sequence[str] = ()) -> Outcome:
 
 def as_number(value: object, what: str) -> float:
     """Return a real number as a float, NaN and infinities included; raise `InvalidObservation` for anything else."""
+    if type(value) is float:
+        return value
     given = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else plain(value)
     if isinstance(given, bool) or not isinstance(given, Real):
         raise InvalidObservation(f"{what} {value!r} is not a number", hint="tell a number, metrics or a Failure")
