@@ -5,6 +5,7 @@ python -m benchmarks.tuning.quality --half dev               the half that const
 python -m benchmarks.tuning.quality --peers visutility "optuna tpe" --seeds 3 --seconds 600      a piece of it
 python -m benchmarks.tuning.quality --print                  the tables of what was run, nothing run
 python -m benchmarks.tuning.quality --from results.json      the tables of a file
+python -m benchmarks.tuning.quality --page docs/benchmarks.md        … and into that page
 
 Score: 0 is the median of random search with as many trials, 1 the best loss known. The task is the unit of every test,
 seeds averaged; a test over (task, seed) pairs is printed beside it. Both controls must lose: random search under
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from benchmarks.tuning import cells
 from benchmarks.tuning.memo import cache_folder
+from benchmarks.tuning.page import write
 from benchmarks.tuning.peers import CONTROLS, OURS, PEERS, Peer
 from benchmarks.tuning.results import Results, tables
 from benchmarks.tuning.task import Task
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing and print the tables."""
     given = parse(argv)
     if given.read:
-        print("\n".join(tables(Results.from_json(json.loads(Path(given.read).read_text("utf-8"))))))
+        show(Results.from_json(json.loads(Path(given.read).read_text("utf-8"))), given.page)
         return 0
     peers = [PEERS[name] for name in ((OURS, *CONTROLS) if given.quick else given.peers)]
     tasks = tuple(TASKS[name] for name in QUICK) if given.quick else DEV if given.half == "dev" else REPORTED
@@ -51,8 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     found.absent = absent
     target = Path(given.json) if given.json else cache_folder() / f"quality-{found.half}.json"
     target.write_text(json.dumps(found.to_json()), "utf-8")
-    print("\n".join(tables(found)))
+    show(found, given.page)
     return 0
+
+
+def show(found: Results, page: str | None) -> None:
+    """Print the tables, and put them into a page of the documentation when one is given."""
+    print("\n".join(tables(found)))
+    if page:
+        write(Path(page), f"quality {found.half}", tables(found))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -70,6 +79,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no run after so many CPU seconds")
     parser.add_argument("--print", dest="only_print", action="store_true", help="run nothing")
     parser.add_argument("--json", metavar="FILE", help="where results are written (default: beside the runs)")
+    parser.add_argument("--page", metavar="FILE", help="a page of the documentation to put the tables into")
     parser.add_argument("--from", dest="read", metavar="FILE", help="print the tables of such a file")
     return parser.parse_args(argv)
 

@@ -86,10 +86,12 @@ def tables(found: Results) -> Iterator[str]:
             yield from _against(found, some, at, n)
     yield ""
     yield from _by_task(found, some)
-    for peer, why in found.absent.items():
-        yield f"not installed: {peer} ({why})"
-    for peer in [p for p in found.best if p not in some]:
-        yield f"not on every task yet, so in no table: {peer}"
+    notes = [f"Not installed: {peer} ({why})." for peer, why in found.absent.items()]
+    notes += [f"Not on every task yet, so in no table: {peer}." for peer in found.best if peer not in some]
+    notes.append(f"Run: {'; '.join(f'{peer} {found.identity[peer]}' for peer in some if peer in found.identity)}.")
+    for note in notes:
+        yield ""
+        yield note
 
 
 def _summary(found: Results, some: Sequence[str]) -> Iterator[str]:

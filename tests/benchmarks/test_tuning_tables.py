@@ -10,6 +10,7 @@ import pytest
 from benchmarks.tuning import cells
 from benchmarks.tuning.adapters.common import active
 from benchmarks.tuning.adapters.ours import Shuffled
+from benchmarks.tuning.page import write
 from benchmarks.tuning.peers import CONTROLS, OURS, PEERS, Peer
 from benchmarks.tuning.quality import main, order
 from benchmarks.tuning.results import Results, tables
@@ -128,14 +129,20 @@ def test_both_controls_take_part_in_every_full_table():
         assert sum(peer.name == name for peer, _, _ in todo) == 120, name
 
 
+@pytest.mark.slow
 def test_the_quick_table_holds_ours_and_both_controls_and_is_printed_again_without_running(capsys, tmp_path):
     assert main(["--quick", "--json", str(tmp_path / "found.json")]) == 0
     printed = capsys.readouterr().out
     for name in (OURS, *CONTROLS):
         assert f"| {name} | 1 |" in printed
     assert f"| {OURS} at 12 trials against |" in printed
-    assert main(["--from", str(tmp_path / "found.json")]) == 0
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n\n<!-- quality quick -->\nold\n<!-- /quality quick -->\n\nAfter.\n")
+    assert main(["--from", str(tmp_path / "found.json"), "--page", str(page)]) == 0
     assert capsys.readouterr().out == printed
+    assert page.read_text() == f"Before.\n\n<!-- quality quick -->\n{printed}<!-- /quality quick -->\n\nAfter.\n"
+    with pytest.raises(ValueError, match="has no <!-- other"):
+        write(page, "other", [])
 
 
 def test_a_peer_that_is_not_there_or_not_done_is_named():
@@ -145,6 +152,6 @@ def test_a_peer_that_is_not_there_or_not_done_is_named():
         found.add(OURS, task, 0, [0.5], 0.1)
     found.add("half done", "t", 0, [0.4], 0.1)
     lines = list(tables(Results.from_json(json.loads(json.dumps(found.to_json())))))
-    assert any(line.startswith("not installed: some peer") for line in lines)
-    assert any("not on every task" in line and "half done" in line for line in lines)
+    assert any(line.startswith("Not installed: some peer") for line in lines)
+    assert any("Not on every task" in line and "half done" in line for line in lines)
     assert not any(line.startswith("| half done") for line in lines)
