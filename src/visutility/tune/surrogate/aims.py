@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.tune.strategy import State
-from visutility.tune.surrogate.beliefs import STRENGTH, Weight, believed
+from visutility.tune.surrogate.beliefs import STRENGTH, Weight, believed, borne_out
 from visutility.tune.surrogate.feasible import Feasible, constraint_terms, feasible_rows
 from visutility.tune.surrogate.features import Layout
 from visutility.tune.surrogate.gp import Posterior, Prior
@@ -35,22 +35,24 @@ def one_value(
         holds = _log_chance(constraints, seen.pending) >= np.log(LIKELY)
         best = min(best, *process.mean(seen.pending)[holds].tolist(), best)
     terms: tuple[Term, ...] = (Gain(process, best - less), *constraints)
-    return Sum(terms, plan, weight_of(state, plan)), np.where(feasible, means, means + BEHIND)
+    return Sum(terms, plan, weight_of(state, plan, seen)), np.where(feasible, means, means + BEHIND)
 
 
 def several_values(state: State, plan: Layout, seen: Seen, number: int, prior: Prior, points: int) -> tuple[Sum, Array]:
     """Return the acquisition of several objectives, constraints and beliefs included, and what orders the trials."""
     gain, behind = several_gain(state, seen, processes(state, plan, seen, prior, points), number)
     terms: tuple[Term, ...] = (gain, *constraint_terms(state, plan, seen, points))
-    return Sum(terms, plan, weight_of(state, plan)), behind
+    return Sum(terms, plan, weight_of(state, plan, seen)), behind
 
 
-def weight_of(state: State, plan: Layout) -> Weight | None:
+def weight_of(state: State, plan: Layout, seen: Seen) -> Weight | None:
     """Return the weight of the user's beliefs after so many trials; None when there are none."""
     if not state.problem.priors:
         return None
     beliefs = believed(state.space, state.problem.priors, plan)
-    return Weight(beliefs, plan, STRENGTH / max(len(state.observed) + len(state.pending), 1))
+    power = STRENGTH / max(len(state.observed) + len(state.pending), 1)
+    logs, _ = Weight(beliefs, plan, 1.0).slopes(seen.x, state.masks[seen.at])
+    return Weight(beliefs, plan, power * borne_out(logs, seen.values))
 
 
 def _log_chance(constraints: list[Feasible], x: Array) -> Array:

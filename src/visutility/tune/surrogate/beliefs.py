@@ -2,8 +2,9 @@
 
 Hvarfner, Stoll, Souza, Lindauer, Hutter and Nardi, "πBO: Augmenting Acquisition Functions with User Beliefs for
 Bayesian Optimization" (2022): the acquisition times π(x)^(β/n), their equation (6), on a log scale. So that a wrong
-belief costs little, π is mixed with the uniform density. Each parameter's log π is shifted to average 0 under the
-belief itself: a configuration in which the parameter is inactive neither wins nor loses.
+belief costs little, π is mixed with the uniform density, and its weight goes where the values speak against it. Each
+parameter's log π is shifted to average 0 under the belief itself: a configuration in which the parameter is inactive
+neither wins nor loses.
 """
 
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from visutility.tune.surrogate.features import Layout
 
 Array: TypeAlias = NDArray[np.float64]
 
-STRENGTH: Final = 3.0  # β
+STRENGTH: Final = 1.0  # β
 UNIFORM: Final = 0.1  # share of the uniform density in π
+FEW: Final = 4  # values before they can speak against a belief
 ROOT_2PI: Final = (2.0 * np.pi) ** 0.5
 CELLS: Final = 1024  # of the sum that shifts log π
 
@@ -129,6 +131,18 @@ def believed(space: Space, priors: Beliefs, plan: Layout) -> Believed:
         shift = float(np.log(bell.density(places)).mean())
         bells.append(Bell(column, feature, low, span, centre, belief.spread, mass, shift))
     return Believed(tuple(bells), tuple(tables))
+
+
+def borne_out(logs: Array, values: Array) -> float:
+    """Return how far values (n,), lower is better, bear out beliefs with these log π (n,): 1, or down to 0 against.
+
+    Twice the one-sided probability of a rank correlation at most as good, by its normal approximation.
+    """
+    if len(values) < FEW or np.ptp(logs) == 0.0 or np.ptp(values) == 0.0:
+        return 1.0
+    ranks = [np.argsort(np.argsort(one, kind="stable"), kind="stable") for one in (logs, -values)]
+    correlation = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return min(1.0, 2.0 * float(ndtr(correlation * (len(values) - 1) ** 0.5)))
 
 
 @final
