@@ -42,6 +42,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 from visutility.core.rng import rng
 from visutility.tune import AbstractStrategy, Observation
+from visutility.tune.strategies._fresh import fresh
 
 @dataclass(frozen=True)
 class Bad(AbstractStrategy):
@@ -51,7 +52,8 @@ class Bad(AbstractStrategy):
         draw = rng(state.seed, self.name, number)
         unit = draw.random(state.space.dim)
         {body}
-        return state.space.decode(unit)
+        places = [unit]
+        return fresh(state, lambda: state.space.decode(places.pop() if places else draw.random(len(unit))))
 """
 
 BAD_STRATEGIES = {
@@ -100,6 +102,23 @@ BAD_STRATEGIES = {
         "ends_only_when_exhausted",
         "",
         "from visutility.core.errors import StudyClosed\n        if number > 1: raise StudyClosed('tired')",
+    ),
+    "asks twice": ("asks_nothing_twice", "", "return state.space.decode(unit)"),
+    "a batch of one": (
+        "batches_go_on_in_any_order",
+        "",
+        "unit = rng(state.seed, len(state.observed)).random(len(unit))",
+    ),
+    "remembers the longest study": (
+        "earlier_states_give_what_they_gave",
+        "longest = []",
+        "self.longest.append(len(state.observed)); unit = (unit + max(self.longest) / 37) % 1",
+    ),
+    "lists the space": ("survives_any_size", "", "np.zeros(state.space.size or 1)"),
+    "trusts in constraints": (
+        "survives_constraints_and_objectives",
+        "",
+        "np.array([o.excess for o in state.observed]).reshape(len(state.observed), state.problem.constraints)",
     ),
     "random that claims to learn": ("learns_as_it_says", "learns = True", ""),
     "learns in secret": (

@@ -31,6 +31,7 @@ from visutility.tune import (
     Space,
     State,
 )
+from visutility.tune.problem import Problem
 
 Check = Callable[[AbstractStrategy], None]
 
@@ -186,6 +187,90 @@ def ends_only_when_exhausted(strategy: AbstractStrategy) -> None:
             state = strategy.observe(strategy.asked(state, number, params), number, params, sphere(space, params))
 
 
+def asks_nothing_twice(strategy: AbstractStrategy) -> None:
+    """Where values are the same whenever asked, every configuration of a small space comes once, told or not."""
+    space = SPACES["choices"]
+    for told in (True, False):
+        state = strategy.init(space, _SEED, problem=Problem(deterministic=True))
+        for number in range(space.size or 0):
+            params = strategy.suggest(state, number)
+            state = strategy.asked(state, number, params)
+            if told:
+                state = strategy.observe(state, number, params, sphere(space, params))
+        asked = {space.key(params) for params in [o.params for o in state.observed] + [p for _, p in state.pending]}
+        _expect(len(asked) == space.size, f"only {len(asked)} of {space.size} configurations in as many trials")
+
+
+def batches_go_on_in_any_order(strategy: AbstractStrategy) -> None:
+    """Eight asked at once differ, may be told in any order, and the state they leave is all that the next ones need."""
+    for name in ("floats", "conditional"):
+        space = SPACES[name]
+        state = strategy.init(space, _SEED)
+        for batch in range(3):
+            for number in range(8 * batch, 8 * batch + 8):
+                params = strategy.suggest(state, number)
+                state = strategy.asked(state, number, params)
+            distinct = {space.key(params) for _, params in state.pending}
+            _expect(
+                len(distinct) >= (8 if name == "floats" else 4),
+                f"{name}: 8 asked at once are only {len(distinct)} different",
+            )
+            for number, params in sorted(state.pending, key=lambda item: item[0] * 5 % 8):
+                state = strategy.observe(state, number, params, None if number == 3 else sphere(space, params))
+        bare = State(space, state.seed, state.observed, problem=state.problem)
+        _expect(strategy.suggest(bare, 24) == strategy.suggest(state, 24), f"{name}: it knows more than the state")
+
+
+def earlier_states_give_what_they_gave(strategy: AbstractStrategy) -> None:
+    """Whatever was suggested since, and for other studies, a state gives the suggestion that it gave."""
+    for name in ("floats", "grids"):
+        start = strategy.init(SPACES[name], _SEED)
+        states, suggested = [start], []
+        for _ in range(30):
+            state, more = follow(strategy, states[-1], 1)
+            states.append(state)
+            suggested += more
+        other = follow(strategy, states[12], 6, lambda value: -value)[0]
+        strategy.suggest(other, 18)
+        for number in (29, 12, 21, 0):
+            _expect(strategy.suggest(states[number], number) == suggested[number], f"{name}: trial {number} differs")
+
+
+def survives_any_size(strategy: AbstractStrategy) -> None:
+    """One configuration alone, three hundred parameters, and whole numbers up to 2**40 are survived."""
+    wide = {f"x{at}": Float(0, 1) for at in range(200)} | {f"c{at}": Choice(["a", "b", "c"]) for at in range(100)}
+    for space in (
+        Space({"only": Choice(["a"]), "k": Int(3, 3)}),
+        Space(wide),
+        Space({"n": Int(-(2**40), 2**40), "m": Int(1, 2**40, log=True), "s": Float(0, 1, step=1e-9)}),
+    ):
+        state = strategy.init(space, _SEED)
+        for number in range(_TRIALS):
+            try:
+                params = strategy.suggest(state, number)
+            except StudyClosed:
+                _expect(space.size == len(state.observed), f"closed after {len(state.observed)} trials")
+                break
+            _expect(space.validate(params) == params, "outside the space")
+            state = strategy.observe(strategy.asked(state, number, params), number, params, sphere(space, params))
+
+
+def survives_constraints_and_objectives(strategy: AbstractStrategy) -> None:
+    """Constraints that hold never, sometimes or always and up to three objectives are survived."""
+    space = SPACES["conditional"]
+    for problem in (Problem(constraints=2), Problem(objectives=2), Problem(objectives=3, constraints=1)):
+        for limit in (-1.0, 0.2, 9.0):
+            state = strategy.init(space, _SEED, problem=problem)
+            for number in range(_TRIALS + 3):
+                params = strategy.suggest(state, number)
+                _expect(space.validate(params) == params, f"{problem}: outside the space")
+                value = sphere(space, params)
+                others = [1.0 / (1.0 + value), float(len(params))][: problem.objectives - 1]
+                excess = [value - limit] * problem.constraints
+                state = strategy.asked(state, number, params)
+                state = strategy.observe(state, number, params, None if number == 4 else value, others, excess)
+
+
 def learns_as_it_says(strategy: AbstractStrategy) -> None:
     """One that does not claim to learn ignores what it is told; one that does beats random search on a sphere.
 
@@ -212,6 +297,11 @@ STRATEGY_CHECKS: Final[tuple[Check, ...]] = (
     survives_failures,
     survives_moved_ranges,
     ends_only_when_exhausted,
+    asks_nothing_twice,
+    batches_go_on_in_any_order,
+    earlier_states_give_what_they_gave,
+    survives_any_size,
+    survives_constraints_and_objectives,
     learns_as_it_says,
 )
 

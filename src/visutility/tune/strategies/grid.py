@@ -16,6 +16,8 @@ from visutility.tune.space import Params
 from visutility.tune.strategies._fresh import taken
 from visutility.tune.strategy import AbstractStrategy, State
 
+_LARGEST = 2**62  # of what a generator draws whole numbers from
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,10 @@ class Grid(AbstractStrategy):
 
 def _order(seed: int, size: int) -> tuple[int, int]:
     draw = rng(seed, Grid.name, size)
-    a, b = int(draw.integers(1, size + 1)), int(draw.integers(size))
+    if size < _LARGEST:
+        a, b = int(draw.integers(1, size + 1)), int(draw.integers(size))
+    else:
+        a, b = (int.from_bytes(draw.bytes(size.bit_length() // 8 + 9)) % size for _ in range(2))
     while math.gcd(a, size) != 1:
         a += 1
     return a, b
