@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, final
 from visutility.core import codec
 from visutility.core.errors import InvalidSetting, StudyClosed
 from visutility.registry import _study_rows as rows
-from visutility.registry._study_rows import CLOSED, OPEN, Progress, Reading, StudyRecord
+from visutility.registry._study_rows import CLOSED, OPEN, Of, Progress, Reading, StudyRecord
 from visutility.store import audit
 from visutility.store.engine import Store, Tx
 from visutility.store.hot import Writing
@@ -61,6 +61,7 @@ class DurableStudy:
             record = rows.read_study(connection, ref)
             history = rows.read_history(connection, record)
         self.id = record.id
+        self._of = Of(record.id, record.space, record.options)
         self.space = record.space
         self.options = record.options
         self.direction = record.direction
@@ -121,7 +122,7 @@ class DurableStudy:
         with self._store.read() as connection:
             read = rows.reading(connection)
             known = self._now(read)
-            trials, told = rows.read_trials(read, self.id, self.options)
+            trials, told = rows.read_trials(read, self._of)
         return write_snapshot(known.search, self.reason, trials, told)
 
     def enqueue(self, params: Mapping[str, Any], *, tx: Tx | None = None) -> None:
@@ -221,7 +222,7 @@ class DurableStudy:
 
     def _read(self) -> tuple[list[Trial], list[int]]:
         with self._store.read() as connection:
-            return rows.read_trials(rows.reading(connection), self.id, self.options)
+            return rows.read_trials(rows.reading(connection), self._of)
 
     def _now(self, read: Reading) -> _Known:
         """Return the study as a transaction sees it, from what was kept and the rows since."""
@@ -240,16 +241,16 @@ class DurableStudy:
         if not any(new):
             return known
         if min(new) < 0 or sum(new) > max(_FEW, search.asked):
-            fresh = replace(self._fresh, queue=self._fresh.queue + rows.read_queue(read, self.id))
-            search = fresh.resumed(*rows.read_trials(read, self.id, self.options))
+            fresh = replace(self._fresh, queue=self._fresh.queue + rows.read_queue(read, self._of))
+            search = fresh.resumed(*rows.read_trials(read, self._of))
             return _Known(search, now.queued, now.pauses)
         if now.queued > queued:
-            search = replace(search, queue=search.queue + rows.read_queue(read, self.id, queued))
-        asked, ended = rows.read_new(read, self.id, self.options, search.asked, search.told)
+            search = replace(search, queue=search.queue + rows.read_queue(read, self._of, queued))
+        asked, ended = rows.read_new(read, self._of, search.asked, search.told)
         for trial in asked:
             search = search.with_asked(replace(trial, state=PENDING))
         if now.pauses > pauses:
-            search = _with_pauses(search, *rows.read_paused(read, self.id))
+            search = _with_pauses(search, *rows.read_paused(read, self._of))
         for trial in ended:
             search = search.with_told(trial)
         return _Known(search, now.queued, now.pauses)

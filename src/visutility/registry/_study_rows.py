@@ -125,12 +125,13 @@ class StudyRecord:
 def decoded(row: Row[Any]) -> StudyRecord:
     """Return what a row of `study` says."""
     warm = codec.loads(row.warm_start)
+    space = Space.from_json(codec.loads(row.space))
     return StudyRecord(
         id=row.id,
         name=row.name,
         model_id=row.model_id,
         run_id=row.run_id,
-        space=Space.from_json(codec.loads(row.space)),
+        space=space,
         objective=row.objective,
         direction=row.direction,
         options=_options(row),
@@ -139,7 +140,7 @@ def decoded(row: Row[Any]) -> StudyRecord:
         reason=row.strategy_reason,
         seed=row.seed,
         budget=row.budget,
-        enqueued=tuple(warm["enqueued"]),
+        enqueued=tuple(_declared(params, space) for params in warm["enqueued"]),
         earlier=tuple((study_id, told) for study_id, told in warm["earlier"]),
         given=tuple(Past.from_json(past) for past in warm["given"]),
         status=row.status,
@@ -155,6 +156,14 @@ def read_study(connection: Connection, ref: str) -> StudyRecord:
     if row is None:
         raise StudyNotFound(f"there is no study {ref!r}", hint="`visutility studies list` shows them")
     return decoded(row)
+
+
+class Of(NamedTuple):
+    """A study as far as its trials cannot be read without it."""
+
+    id: str
+    space: Space
+    options: Options
 
 
 class Progress(NamedTuple):
@@ -177,33 +186,32 @@ def read_progress(rows: Reading, study_id: str) -> Progress:
     return Progress(asked, 0 if last is None else last + 1, 0 if queued is None else queued + 1, pauses, status)
 
 
-def read_queue(rows: Reading, study_id: str, known: int = 0) -> tuple[Params, ...]:
+def read_queue(rows: Reading, of: Of, known: int = 0) -> tuple[Params, ...]:
     """Return what was enqueued after the study was created, from number `known` on."""
-    return tuple(codec.loads(params) for (params,) in rows(_queue, {"of": study_id, "known": known}))
+    return tuple(_params(params, of.space) for (params,) in rows(_queue, {"of": of.id, "known": known}))
 
 
-def read_trials(rows: Reading, study_id: str, options: Options) -> tuple[list[Trial], list[int]]:
+def read_trials(rows: Reading, of: Of) -> tuple[list[Trial], list[int]]:
     """Return every trial by number, and the numbers of those that ended in the order they did. O(n)."""
-    reports = _grouped(rows(_reports, {"of": study_id}))
-    found = rows(_trials, {"of": study_id})
+    reports = _grouped(rows(_reports, {"of": of.id}))
+    found = rows(_trials, {"of": of.id})
     ended = sorted((row[-1], row[0]) for row in found if row[-1] is not None)
-    return [options.completed(_trial(row, reports)) for row in found], [number for _, number in ended]
+    return [_trial(row, reports, of) for row in found], [number for _, number in ended]
 
 
-def read_new(rows: Reading, study_id: str, options: Options, asked: int, told: int) -> tuple[list[Trial], list[Trial]]:
+def read_new(rows: Reading, of: Of, asked: int, told: int) -> tuple[list[Trial], list[Trial]]:
     """Return the trials from number `asked` on, and those that ended from the `told`-th on, in the order they did."""
-    trials = [_trial(row, {}) for row in rows(_new_trials, {"of": study_id, "asked": asked})]
-    reports = _grouped(sorted(rows(_reports_of_told, {"of": study_id, "told": told})))
-    ended = rows(_newly_told, {"of": study_id, "told": told})
-    return trials, [options.completed(_trial(row, reports)) for row in ended]
+    trials = [_trial(row, {}, of) for row in rows(_new_trials, {"of": of.id, "asked": asked})]
+    reports = _grouped(sorted(rows(_reports_of_told, {"of": of.id, "told": told})))
+    return trials, [_trial(row, reports, of) for row in rows(_newly_told, {"of": of.id, "told": told})]
 
 
-def read_paused(rows: Reading, study_id: str) -> tuple[set[int], list[Trial]]:
+def read_paused(rows: Reading, of: Of) -> tuple[set[int], list[Trial]]:
     """Return the numbers of all trials that have not ended, and those of them that are paused, with their reports."""
-    found = rows(_open_trials, {"of": study_id})
+    found = rows(_open_trials, {"of": of.id})
     paused = [row for row in found if row[3] == PAUSED]
-    reports = {row[0]: tuple(read_reports(rows, study_id, row[0]).items()) for row in paused}
-    return {row[0] for row in found}, [_trial(row, reports) for row in paused]
+    reports = {row[0]: tuple(read_reports(rows, of.id, row[0]).items()) for row in paused}
+    return {row[0] for row in found}, [_trial(row, reports, of) for row in paused]
 
 
 def read_reports(rows: Reading, study_id: str, number: int) -> dict[int, float]:
@@ -231,7 +239,9 @@ def read_past(connection: Connection, study_id: str, told: int) -> Past:
     record = read_study(connection, study_id)
     rows = connection.execute(_complete_until, {"of": study_id, "told": told})
     trials = (
-        record.options.completed(Trial(n, codec.loads(params), "", COMPLETE, value, codec.loads(metrics or "{}")))
+        record.options.completed(
+            Trial(n, _params(params, record.space), "", COMPLETE, value, codec.loads(metrics or "{}"))
+        )
         for n, (params, value, metrics) in enumerate(rows)
     )
     return past_of(record.name, record.space, record.direction, trials)
@@ -248,10 +258,20 @@ def _options(row: Row[Any]) -> Options:
     return Options.from_json(stored) if stored else options_of(row.direction, row.objective, stopping=MEDIAN)
 
 
-def _trial(row: Sequence[Any], reports: Mapping[int, Sequence[tuple[int, float]]]) -> Trial:
+def _trial(row: Sequence[Any], reports: Mapping[int, Sequence[tuple[int, float]]], of: Of) -> Trial:
     number, params, origin, state, value, metrics, failure, _ = row
     kept = {} if metrics is None else codec.loads(metrics)
-    return Trial(number, codec.loads(params), origin, state, value, kept, failure, tuple(reports.get(number, ())))
+    curve = tuple(reports.get(number, ()))
+    return of.options.completed(Trial(number, _params(params, of.space), origin, state, value, kept, failure, curve))
+
+
+def _params(text: str, space: Space) -> Params:
+    """A stored configuration in order of declaration, as it was when it was asked: the text has its names sorted."""
+    return _declared(codec.loads(text), space)
+
+
+def _declared(params: Params, space: Space) -> Params:
+    return {name: params[name] for name in space.names if name in params}
 
 
 def _grouped(rows: Iterable[tuple[int, int, float]]) -> dict[int, list[tuple[int, float]]]:

@@ -156,7 +156,7 @@ def find(connection: Connection, ref: str) -> StudyRecord:
 def load(connection: Connection, ref: str) -> LoadedStudy:
     """Return the study with this id or name and all its trials. Raises `StudyNotFound`."""
     record = rows.read_study(connection, ref)
-    trials, told = rows.read_trials(rows.reading(connection), record.id, record.options)
+    trials, told = rows.read_trials(rows.reading(connection), rows.Of(record.id, record.space, record.options))
     return LoadedStudy(record, tuple(trials), tuple(told))
 
 
