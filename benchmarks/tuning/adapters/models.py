@@ -4,9 +4,11 @@ import logging
 import math
 import tempfile
 import warnings
+import weakref
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from benchmarks.tuning.adapters.common import Ask, Tell, Worst, active, children, grid, is_parent, numbers
@@ -32,15 +34,18 @@ def smac(space: Space, seed: int, budget: int) -> tuple[Ask, Tell]:
         logging_level=False,
         intensifier=HyperparameterOptimizationFacade.get_intensifier(scenario, max_config_calls=1),
     )
+    weakref.finalize(facade, rmtree, folder, ignore_errors=True)
+    worst = Worst()
 
     def ask() -> tuple[Any, Params]:
         info = facade.ask()
         return info, space.validate({name: _item(value) for name, value in dict(info.config).items()})
 
     def tell(info: Any, loss: float) -> None:
-        ok = math.isfinite(loss)
-        status = StatusType.SUCCESS if ok else StatusType.CRASHED
-        facade.tell(info, TrialValue(cost=loss if ok else math.inf, status=status), save=False)
+        told = worst.of(loss)  # its forest takes no infinite cost
+        status = StatusType.SUCCESS if math.isfinite(loss) else StatusType.CRASHED
+        if told is not None:
+            facade.tell(info, TrialValue(cost=told, status=status), save=False)
 
     return ask, tell
 
