@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from benchmarks.tuning import cells
-from benchmarks.tuning.adapters.common import active
+from benchmarks.tuning.adapters.common import Worst, active, children, grid, is_parent
 from benchmarks.tuning.adapters.ours import Shuffled
 from benchmarks.tuning.page import write
 from benchmarks.tuning.peers import CONTROLS, OURS, PEERS, Peer
@@ -75,6 +75,39 @@ def test_a_full_assignment_becomes_the_active_configuration():
     space = Space({"m": Choice(["a", "b"]), "x": Float(0, 1, when=Equals("m", "a")), "n": Int(1, 9)})
     assert active(space, {"m": "a", "x": 1.5, "n": 3.4}) == {"m": "a", "x": 1.0, "n": 3}
     assert active(space, {"m": "b", "x": 1.5, "n": 12}) == {"m": "b", "n": 9}
+
+
+def test_what_adapters_learn_of_a_space():
+    both = Equals("kernel", "rbf", "poly")
+    space = Space(
+        {
+            "kernel": Choice(["linear", "rbf", "poly"]),
+            "gamma": Float(0, 1, when=both),
+            "degree": Int(2, 4, when=Equals("kernel", "poly")),
+            "layers": Int(1, 2),
+            "second": Int(1, 9, when=Equals("layers", 2)),
+        }
+    )
+    assert [children(space, "kernel", kind) for kind in ("linear", "rbf", "poly")] == [
+        [],
+        ["gamma"],
+        ["gamma", "degree"],
+    ]
+    assert children(space, "layers", 2) == ["second"]
+    assert [name for name in space.names if is_parent(space, name)] == ["kernel", "layers"]
+    assert grid(space.parameters["layers"]) == [1, 2]
+
+
+def test_the_worst_loss_so_far_stands_in_for_a_failure():
+    worst = Worst()
+    assert worst.of(math.nan) is None
+    assert [worst.of(2.0), worst.of(1.0), worst.of(math.nan), worst.of(math.inf)] == [2.0, 1.0, 2.0, 2.0]
+
+
+def test_a_peer_without_its_package_says_so():
+    peer = Peer("some peer", PEERS[OURS].start, needs=("no_such_package_at_all",))
+    assert "no_such_package_at_all" in (peer.missing or "")
+    assert PEERS[OURS].missing is None
 
 
 @dataclass(frozen=True)
