@@ -94,6 +94,12 @@ def test_a_recipe_that_fails_fails_its_trials_with_the_reason(good, recipe, poli
     assert reason in run.failure
     trials = trials_of(good, run)
     assert [trial.state for trial in trials] == ["failed"] * POLICY.trials
+    with good.store.read() as connection:
+        (study,) = (one for one in studies.list_studies(connection) if one.run_id == run.id)
+        closing = audit.events(connection, subject=study.name)[-1]
+        assert audit.verify(connection) == []
+    assert (study.status, closing.kind) == ("closed", "study.closed")
+    assert closing.why.startswith("its run ended: tune: TrialFailed")
     assert all(reason in trial.failure for trial in trials)
     with pytest.raises(VersionNotFound):
         good.registry.get(f"{name}:1")

@@ -48,8 +48,9 @@ class Worker:
     """Drives the runs of these workflows. `services` is what their steps work with, handed to each as it is.
 
     `lease_seconds` is how long another host waits before it takes over a run whose worker went silent; on this host a
-    dead worker is noticed at once. `on_driven` hears the id of each run that was driven as far as it went. One thread
-    drives a worker.
+    dead worker is noticed at once. `on_driven` hears the id of each run that was driven as far as it went. `on_broken`
+    takes part in the transaction that ends a run as failed or cancelled, with its id and why. One thread drives a
+    worker.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Worker:
         lease_seconds: float = 30.0,
         actor: str = "worker",
         on_driven: Callable[[str], None] = lambda _run_id: None,
+        on_broken: Callable[[Tx, str, str], None] = lambda _tx, _run_id, _why: None,
     ) -> None:
         if not lease_seconds > 0:
             raise InvalidSetting(f"a lease of {lease_seconds!r} seconds", hint="choose a number above 0")
@@ -74,6 +76,7 @@ class Worker:
         self._lease_seconds = lease_seconds
         self._actor = actor
         self._on_driven = on_driven
+        self._on_broken = on_broken
         self._stop = threading.Event()
         known = lease.may_be_due({name: one.drivable for name, one in self._workflows.items()})
         due = (run.c.id, run.c.status, run.c.wake_at, run.c.lease_until, run.c.owner)
@@ -171,6 +174,8 @@ class Worker:
 
     def _finish(self, claim: Claim, status: str, *, result: str | None = None, reason: str | None = None) -> None:
         def write(tx: Tx) -> None:
+            if status != "done":
+                self._on_broken(tx, claim.run_id, reason or status)
             runs.log_end(tx, claim.run_id, status, by=self._actor, why=reason or "")
 
         values = {"now": to_text(self._store.clock.now()), "ended": status, "result": result, "reason": reason}

@@ -26,7 +26,7 @@ from visutility.loop.tuning import TrialListener
 from visutility.loop.watch import Monitor
 from visutility.loop.watches import active_watches, resume_watches, start_watches
 from visutility.loop.work import run_evaluation
-from visutility.registry import CHAMPION, Registry, Version, aliases, models, queries
+from visutility.registry import CHAMPION, Registry, Version, aliases, models, queries, studies
 from visutility.store import audit
 from visutility.store.blobs import Blobs
 from visutility.store.engine import Store, Tx
@@ -225,7 +225,7 @@ class Project:
         services = Services(
             self.store, self.blobs, self.registry, self.executor, self.metrics, self.settings.home, self.on_trial
         )
-        return Worker(self.store, WORKFLOWS, services, on_driven=self._driven)
+        return Worker(self.store, WORKFLOWS, services, on_driven=self._driven, on_broken=self._broken)
 
     def work(self) -> int:
         """Drive runs in this process until none is due. Returns how often one was driven."""
@@ -235,6 +235,9 @@ class Project:
         run = self.records.run(run_id)
         if run.ended:
             self.metrics.runs.labels(run.workflow, run.status).inc()
+
+    def _broken(self, tx: Tx, run_id: str, why: str) -> None:
+        studies.close_of_run(tx, run_id, by="worker", why=f"its run ended: {why}"[: audit.MAX_WHY])
 
     @property
     def executor(self) -> Executor:

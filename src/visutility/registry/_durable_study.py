@@ -323,6 +323,13 @@ def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
     return rows.read_study(tx.connection, found.id)
 
 
+def close_of_run(tx: Tx, run_id: str, *, by: str, why: str) -> None:
+    """Close the study that a run opened, if there is one and it is open: the run will ask and tell no more."""
+    found = tx.execute(rows.open_of_run, {"run_id": run_id}).scalar()
+    if found is not None:
+        close(tx, found, by=by, why=why)
+
+
 def _planned(start: Search, n: int) -> _Plan:
     trials = [start.next()]
     end = start.with_asked(trials[0])

@@ -37,6 +37,8 @@ def _inserted(table: Table, *names: str) -> str:
 insert_study = insert(study)
 close_study = update(study).where(study.c.id == _of).values(status=CLOSED, closed_at=bindparam("now"))
 
+open_of_run = select(study.c.id).where(study.c.run_id == bindparam("run_id"), study.c.status == OPEN)
+
 insert_trial = _inserted(trial, "study_id", "number", "params", "origin", "state", "asked_at")
 insert_queued = _inserted(study_queue, *(c.name for c in study_queue.c))
 insert_report = _inserted(trial_report, *(c.name for c in trial_report.c))

@@ -14,7 +14,7 @@ from visutility.core import codec
 from visutility.core.errors import AlreadyExists, Invalid, InvalidSetting
 from visutility.core.ids import checked_name
 from visutility.registry import _study_rows as rows
-from visutility.registry._durable_study import DurableStudy, close
+from visutility.registry._durable_study import DurableStudy, close, close_of_run
 from visutility.registry._study_rows import OPEN, StudyRecord
 from visutility.store import audit
 from visutility.store.engine import Tx
@@ -31,7 +31,18 @@ from visutility.tune.standing import best_with, front_of
 from visutility.tune.strategy import AbstractStrategy, Past
 from visutility.tune.trial import Trial
 
-__all__ = ["DurableStudy", "LoadedStudy", "StudyRecord", "close", "create", "earlier", "find", "list_studies", "load"]
+__all__ = [
+    "DurableStudy",
+    "LoadedStudy",
+    "StudyRecord",
+    "close",
+    "close_of_run",
+    "create",
+    "earlier",
+    "find",
+    "list_studies",
+    "load",
+]
 
 EARLIER = 8  # studies of the same model that a new one learns from
 MAX_LISTED = 1000
