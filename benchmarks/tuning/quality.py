@@ -28,7 +28,7 @@ from benchmarks.tuning.task import Task
 from benchmarks.tuning.tasks import DEV, REPORTED, TASKS
 
 SEEDS = 10
-FEWER = {"hebo": 1, "ax": 2, "smac3": 5}  # these take minutes of CPU a run
+FEWER = {"hebo": 1, "ax": 1, "syne tune cqr": 5, "smac3": 5}  # tenths of a second to seconds of CPU a trial
 BUDGETS = (20, 50)
 QUICK = ("ridge-diabetes", "tree-made")
 
