@@ -10,15 +10,16 @@ from typing import ClassVar, Final, final
 
 import numpy as np
 
-from visutility.core.errors import InvalidSetting
+from visutility.core.errors import InvalidSetting, StudyClosed
 from visutility.core.rng import rng
+from visutility.tune.listing import listing
 from visutility.tune.space import Mask, Params, Units
-from visutility.tune.strategies._fresh import fresh
-from visutility.tune.strategies.sobol import sobol_point
+from visutility.tune.strategies._fresh import fresh, taken
 from visutility.tune.strategy import AbstractStrategy, State
 from visutility.tune.surrogate.acquisition import Improvement, Target, maximise
 from visutility.tune.surrogate.aims import one_value, several_values
 from visutility.tune.surrogate.beliefs import believed
+from visutility.tune.surrogate.design import first_design
 from visutility.tune.surrogate.failure import success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Posterior, Prior
@@ -26,6 +27,7 @@ from visutility.tune.surrogate.memory import Memory, recall
 from visutility.tune.surrogate.model import FIRST, Seen, process_of, rows_seen
 from visutility.tune.surrogate.region import box_around
 from visutility.tune.surrogate.terms import Gain, Sum
+from visutility.tune.surrogate.transfer import Belief
 
 EXACT: Final = Prior(noise=(-7.0, 2.0))
 NOISY: Final = Prior()
@@ -33,7 +35,7 @@ TURNS: Final = ((EXACT, 0.0), (NOISY, 0.0), (EXACT, 0.3), (NOISY, 0.3))  # by tr
 CENTRES: Final = 16  # best trials that the search for the next one knows of
 HEDGE: Final = 3  # with a history, every third trial is chosen as if there were none
 LOCAL: Final = 3  # beyond what the process sees, all but every third trial is chosen around the best one
-MORE: Final = 2  # Sobol trials added where the history turned out to be of no use
+USELESS: Final = 0.5  # the history is left alone while it is more probably of no use than this
 
 
 @final
@@ -47,9 +49,9 @@ class Bayesian(AbstractStrategy):
     pending ones as if they had the value expected of them. No configuration comes twice while the space has another.
 
     With a history, the first trial is the earlier configuration that one process over all studies expects most of, and
-    the next ones have the greatest expected improvement under that process. From the second value on, the data decide
-    how alike the studies are; where they are not alike at all, suggestions are those of the study alone. Every third
-    trial, the second one first, is chosen as if there were no history, so that a misleading one is found out.
+    the next ones have the greatest expected improvement under that process. From the first value on, the data decide
+    how alike the studies are; while they are probably not alike at all, suggestions are those of the study alone. Every
+    third trial, the second one first, is chosen as if there were no history, so that a misleading one is found out.
 
     `candidates` configurations are compared for each suggestion; the process sees at most `points` trials, so that
     the cost of a suggestion is bounded (`surrogate.model`).
@@ -69,28 +71,37 @@ class Bayesian(AbstractStrategy):
                 raise InvalidSetting(f"{what} is {value!r}", hint=f"give a whole number of at least {least}")
 
     def suggest(self, state: State, number: int) -> Params:
-        """Return the configuration of the greatest expected improvement that no trial has had."""
+        """Return the configuration of the greatest expected improvement that no trial has had.
+
+        Raises `StudyClosed` when the objective is deterministic and every configuration was asked.
+        """
         plan = layout(state.space)
+        spent = _spent(state)
+        if spent and state.problem.deterministic:
+            raise StudyClosed(f"all {state.space.size} configurations were asked", hint="read `best`")
         draw = rng(state.seed, self.name, number)
         seen = Seen.of(state, plan)
         one = state.problem.objectives == 1
         memory = recall(state.history, plan) if plan.parameters and one else None
-        needed = self.initial
+        needed, turn = self.initial, number
         if memory is not None:
-            level = memory.level(seen, plan, self.points)
-            if level > 0.0 and number % HEDGE != 1:
-                process = memory.process(seen, plan, self.points, level)
-                return self._with_memory(state, plan, seen, memory, process, draw) or _spread(state, number, draw)
-            needed = self.initial + MORE if level == 0.0 else FIRST
+            belief = memory.belief(seen)
+            useless = belief.useless > USELESS
+            if not useless and number % HEDGE != 1:
+                found = self._with_memory(state, plan, seen, memory, belief, draw)
+                return found or _spread(state, plan, number, draw, self.initial)
+            needed, turn = self.initial + 1 if useless else FIRST, max(number - 1, 0)  # a cold study, one trial late
         started = len(state.observed) + len(state.pending)
         if started < needed or len(seen.values) < FIRST or not plan.parameters:
-            return _spread(state, number, draw)
-        found = self._own(state, plan, seen, number, draw)
-        return _untried(state, seen, found) or _spread(state, number, draw)
+            return _spread(state, plan, turn, draw, self.initial)
+        best = self._own(state, plan, seen, turn, draw)
+        if spent:  # a value is worth another look
+            return state.space.decode(best[0])
+        return _untried(state, seen, best) or _spread(state, plan, turn, draw, self.initial)
 
     def _own(self, state: State, plan: Layout, seen: Seen, number: int, draw: np.random.Generator) -> Units:
         """What the study's own trials speak for, best first: over the whole space, or around its best trial."""
-        prior, least = TURNS[number % len(TURNS)]
+        prior, least = _turn(state, number)
         units, masks = state.units[seen.at], state.masks[seen.at]
         if state.problem.objectives > 1:
             wanted, order = several_values(state, plan, seen, number, prior, self.points)
@@ -98,7 +109,7 @@ class Bayesian(AbstractStrategy):
         centre = None
         if len(seen.values) > self.points and number % LOCAL != 0:
             centre = seen.x[int(np.argmin(seen.values))]
-            prior, least = TURNS[number // LOCAL % len(TURNS)]
+            prior, least = _turn(state, number // LOCAL)
         rows, anchor = rows_seen(seen, self.points, centre)
         process = process_of(seen, plan, prior, self.points, rows, anchor)
         seen, units, masks = seen.some(rows), units[rows], masks[rows]
@@ -107,10 +118,11 @@ class Bayesian(AbstractStrategy):
         return self._search(target, units, masks, order, draw, box)
 
     def _with_memory(
-        self, state: State, plan: Layout, seen: Seen, memory: Memory, process: Posterior, draw: np.random.Generator
+        self, state: State, plan: Layout, seen: Seen, memory: Memory, belief: Belief, draw: np.random.Generator
     ) -> Params | None:
         """The best earlier configuration before there is a value, then the greatest expected improvement."""
-        old = process.mean(memory.x)
+        process = memory.process(seen, belief)
+        old = process.mean(plan.features(memory.units, memory.masks))
         if not len(seen.values):
             return _untried(state, seen, memory.units[np.argsort(old, kind="stable")])
         target, means = _target(state, plan, seen, process, 0.0, self.points)
@@ -157,18 +169,36 @@ def _lowest(process: Posterior, seen: Seen, means: Array) -> float:
     return float(min(means.min(), waiting.min()))
 
 
-def _spread(state: State, number: int, draw: np.random.Generator) -> Params:
-    """A point of the Sobol sequence of this seed; another one where a finite space has had it.
+def _turn(state: State, number: int) -> tuple[Prior, float]:
+    """The prior and the least improvement whose turn it is; what is known of the noise replaces what is believed."""
+    prior, least = TURNS[number % len(TURNS)]
+    return (prior if state.problem.noise is None else replace(prior, declared=state.problem.noise)), least
+
+
+def _spent(state: State) -> bool:
+    """Whether every configuration of a finite space was asked. O(n) only once so many were."""
+    size = state.space.size
+    return size is not None and len(state.observed) + len(state.pending) >= size == len(taken(state))
+
+
+def _spread(state: State, plan: Layout, number: int, draw: np.random.Generator, count: int) -> Params:
+    """A point of the first design, of `count` trials at a time; another one where a finite space has had it.
 
     What the user believes moves every other one to where good values are believed to lie; trial 0 is there exactly.
     """
-    dim = state.space.dim
-    place = sobol_point(state.seed, dim, number)
+    block, at = divmod(number, count)
+    place = first_design(plan, state.seed, count, block)[at]
     if state.problem.priors and number % 2 == 0:
-        beliefs = believed(state.space, state.problem.priors, layout(state.space))
-        place = beliefs.drawn(place[None])[0] if number else beliefs.mode(np.full(dim, 0.5))
+        beliefs = believed(state.space, state.problem.priors, plan)
+        place = beliefs.drawn(place[None])[0] if number else beliefs.mode(np.full(state.space.dim, 0.5))
     places = [place]
-    return fresh(state, lambda: state.space.decode(places.pop() if places else draw.random(dim)))
+    found = fresh(state, lambda: state.space.decode(places.pop() if places else draw.random(state.space.dim)))
+    size = state.space.size
+    if size is None or not state.problem.deterministic or state.space.key(found) not in (tried := taken(state)):
+        return found
+    start = int(draw.integers(size))  # a large space that is nearly spent
+    left = (listing(state.space).nth((start + step) % size) for step in range(size))
+    return next(params for params in left if state.space.key(params) not in tried)
 
 
 def _untried(state: State, seen: Seen, found: Units) -> Params | None:

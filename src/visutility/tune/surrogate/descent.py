@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 ARMIJO: Final = 1e-4
+SMALL: Final = 1e-5  # rows all of whose moves are smaller have arrived
 CURVED: Final = 1e-12  # the least curvature along a step that the estimate of the inverse Hessian takes in
 
 
@@ -115,7 +116,7 @@ def minimise_rows(
         down = np.where(stale[:, None], fresh, down)
         there = np.clip(x + rate[:, None] * down, low, high)
         s = there - x
-        if np.abs(s).max() < 1e-6:
+        if np.abs(s).max() < SMALL:
             break
         told, told_slopes = f(there)
         told_slopes = np.where(free, told_slopes, 0.0)

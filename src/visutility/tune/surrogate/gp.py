@@ -6,7 +6,7 @@ Dimensions" (2024), with the figures of their code. Shapes: n observed rows, m r
 parameters. Targets are expected near zero mean and unit spread (see `warp`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 import numpy as np
@@ -22,6 +22,7 @@ Indices = NDArray[np.intp]
 LENGTH_BOUNDS: Final = (2.5e-2, 1e3)
 NOISE_BOUNDS: Final = (1e-6, 1.0)
 SCALE_BOUNDS: Final = (5e-2, 2e1)
+SURE: Final = 0.1  # width of the prior of a declared noise: the bend of the values changes it over their range
 CONSTANT: Final = 1.0  # prior variance of the constant mean, which is integrated out (RW section 2.7)
 ROOT5: Final = 5.0**0.5
 START = 0.03
@@ -35,12 +36,21 @@ LEAST: Final = 1e-12  # the least posterior variance
 class Prior:
     """What is believed of the hyper-parameters beforehand; each has a log-normal density given as (μ, σ).
 
-    Length and noise are those of Hvarfner et al. (2024), who add ½ log p to the length's μ; they fix s at 1.
+    Length and noise are those of Hvarfner et al. (2024), who add ½ log p to the length's μ; they fix s at 1. Where the
+    noise is known, `declared` is its standard deviation in units of the values.
     """
 
     length: tuple[float, float] = (2.0**0.5, 3.0**0.5)
     scale: tuple[float, float] = (1.0, 1.0)
     noise: tuple[float, float] = (-4.0, 1.0)
+    declared: float | None = None
+
+    def resolved(self, per_value: float) -> "Prior":
+        """Return the prior whose noise is the declared one, when a target moves by `per_value` a unit of the values."""
+        if self.declared is None:
+            return self
+        variance = min(max((self.declared * per_value) ** 2, NOISE_BOUNDS[0]), NOISE_BOUNDS[1])
+        return replace(self, noise=(float(np.log(variance)) + SURE * SURE, SURE), declared=None)
 
     def shape(self, parameters: int) -> tuple[Array, Array]:
         """Return mode and width (p + 2,) of the prior as a function of `Hyper.vector()`.

@@ -12,7 +12,7 @@ import numpy as np
 from visutility.tune.strategy import State
 from visutility.tune.surrogate.features import Layout
 from visutility.tune.surrogate.gp import Array, Factor, Hyper, Indices, Posterior, Prior, condition, factored, fit
-from visutility.tune.surrogate.warp import warped
+from visutility.tune.surrogate.warp import bend_of, warped
 
 FIRST: Final = 2  # values before the first fit
 GROWTH: Final = 8  # the next fit is when the values have grown by an eighth of their number, by one at least,
@@ -167,7 +167,8 @@ def _fitted(x_bytes: bytes, value_bytes: bytes, group_bytes: bytes, prior: Prior
     if len(values) > FIRST:
         before = milestones(len(values))[-2]
         starts = (_fitted(x[:before].tobytes(), value_bytes[: 8 * before], group_bytes, prior), *starts)
-    return fit(x, warped(values), groups, prior, starts)
+    bend = bend_of(values)
+    return fit(x, bend(values), groups, prior.resolved(bend.rate), starts)
 
 
 @lru_cache(maxsize=32)
@@ -175,7 +176,8 @@ def _refitted(x_bytes: bytes, value_bytes: bytes, group_bytes: bytes, prior: Pri
     """Fitted to a selection of the values, from a start."""
     values, groups = np.frombuffer(value_bytes), np.frombuffer(group_bytes, dtype=np.intp)
     x = np.frombuffer(x_bytes).reshape(len(values), len(groups))
-    return fit(x, warped(values), groups, prior, (Hyper.of(np.frombuffer(start)),))
+    bend = bend_of(values)
+    return fit(x, bend(values), groups, prior.resolved(bend.rate), (Hyper.of(np.frombuffer(start)),))
 
 
 @lru_cache(maxsize=32)

@@ -38,6 +38,11 @@ class Bend:
             z = np.clip((values / self.unit - self.centre) / self.spread, -MOST, MOST)
         return np.asarray((_bent(z, np.array([[self.power]]))[0] - self.mean) / self.width)
 
+    @property
+    def rate(self) -> float:
+        """By how much the targets move a unit of the values, at the centre; 0 where all are equal."""
+        return 1.0 / (self.unit * self.spread * self.width) if self.spread else 0.0
+
 
 def bend_of(values: Array) -> Bend:
     """Return the map that gives values (n,), lower is better, finite, n >= 1, mean 0 and spread 1 (0: all are equal).
