@@ -1,13 +1,15 @@
 """What earlier studies do to a new one: help where they are right, and cost little where they are not."""
 
+import json
+
 import numpy as np
 import pytest
+from scipy.stats import wilcoxon
 
 from visutility.core.rng import rng
 from visutility.tune import Choice, Equals, Float, Int, Space, Study
-from visutility.tune.strategy import Past
-from visutility.tune.surrogate.features import layout
-from visutility.tune.surrogate.memory import LEVELS, relation, remember
+from visutility.tune.strategies import Bayesian
+from visutility.tune.strategy import Past, State
 
 SPACE = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "z": Float(0.0, 1.0)})
 
@@ -34,37 +36,70 @@ def trials_to(level, objective, seed, history, most=40):
     return most
 
 
-def mean_trials(history_of, seeds=range(8), level=0.01):
-    return np.mean([trials_to(level, bowl, seed, history_of(seed)) for seed in seeds])
+def trials_of(history_of, seeds, level=0.002):
+    return np.array([trials_to(level, bowl, seed, history_of(seed)) for seed in seeds])
+
+
+def asked(history, count=8, seed=1, scale=1.0):
+    study = Study(SPACE, strategy="bayesian", seed=seed, history=history)
+    found = []
+    for _ in range(count):
+        trial = study.ask()
+        found.append(trial.params)
+        study.tell(trial, scale * bowl(trial.params))
+    return found
 
 
 @pytest.mark.slow
-def test_a_history_of_the_same_objective_helps_from_the_first_trial():
-    cold = mean_trials(lambda seed: [])
-    warm = mean_trials(lambda seed: [past(lambda p: bowl(p, 0.68), seed)])
-    assert warm < 0.6 * cold
-    first = [Study(SPACE, strategy="bayesian", seed=seed, history=[past(bowl, seed)]).ask().params for seed in range(5)]
+def test_a_history_of_nearly_the_same_objective_helps_from_the_first_trial():
+    """Sixteen pairs. If a history were of no use, p < .001 would come about once in a thousand other sets of seeds."""
+    seeds = range(16)
+    cold = trials_of(lambda seed: [], seeds)
+    warm = trials_of(lambda seed: [past(lambda p: bowl(p, 0.68), seed)], seeds)
+    assert wilcoxon(warm, cold, alternative="less").pvalue < 1e-3
+    assert warm.mean() < 0.6 * cold.mean()
+    first = [asked([past(bowl, seed)], count=1, seed=seed)[0] for seed in range(5)]
     assert np.mean([bowl(params) for params in first]) < 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["inverted", "unrelated"])
-def test_a_misleading_history_costs_at_most_ten_trials_in_the_mean(kind):
-    """The margin docs/bayesian.md states. Fixed seeds: the outcome is exact, another set of seeds is a fair check."""
+def test_a_misleading_history_costs_at_most_three_trials_in_the_mean(kind):
+    """Twenty-four pairs whose differences spread by about 4 trials, .8 in the mean: at a true cost of 1, three are
+    2.5 of those away, so that another set of seeds fails in one of 150 cases; a cost of 5 passes in one of 150."""
     wrong = {
         "inverted": lambda p: -bowl(p),
         "unrelated": lambda p: float(np.sin(37 * p["x"] + 11 * p["y"] - 23 * p["z"])),
     }
-    cold = mean_trials(lambda seed: [])
-    assert mean_trials(lambda seed: [past(wrong[kind], seed)]) <= cold + 10
+    cold = trials_of(lambda seed: [], range(24))
+    assert (trials_of(lambda seed: [past(wrong[kind], seed)], range(24)) - cold).mean() <= 3.0
 
 
-def test_scales_do_not_matter():
-    """A history in other units suggests the same first configuration."""
+def test_the_units_of_the_old_values_do_not_matter():
+    """Other units before there is a value, and any two scales that are not the new one, give the same suggestions."""
     history = past(bowl, 3)
-    other = [(params, 1000 * value + 5) for params, value in history]
-    first, second = (Study(SPACE, strategy="bayesian", seed=1, history=[one]).ask().params for one in (history, other))
-    assert first == second
+
+    def scaled(by, plus):
+        return [[(params, by * value + plus) for params, value in history]]
+
+    assert asked(scaled(1.0, 0.0), count=1) == asked(scaled(1000.0, 5.0), count=1)
+    # Powers of two, so that not a bit of a mantissa changes.
+    assert asked(scaled(2.0**10, 0.0)) == asked(scaled(2.0**20, 0.0)) == asked(scaled(2.0**-20, 0.0))
+    assert asked(scaled(1.0, 0.0)) == asked(scaled(2.0**12, 0.0), scale=2.0**12)
+
+
+@pytest.mark.parametrize(("scale", "origin"), [(1000.0, 5.0), (1e-6, -3.0)])
+def test_a_history_in_other_units_helps_as_well(scale, origin):
+    history = [[(params, scale * value + origin) for params, value in past(bowl, 3)]]
+    assert min(bowl(params) for params in asked(history)) < 0.01
+
+
+def test_the_order_of_studies_matters_and_that_of_trials_hardly():
+    first, second = past(lambda p: bowl(p, 0.2), 1), past(lambda p: bowl(p, 0.8), 2)
+    newest_high, newest_low = (asked(h, count=1)[0] for h in ([first, second], [second, first]))
+    assert bowl(newest_high, 0.8) < bowl(newest_low, 0.8)
+    backwards = [list(reversed(second))]
+    assert asked([second], count=1)[0] == pytest.approx(asked(backwards, count=1)[0])
 
 
 def test_suggestions_do_not_depend_on_what_was_asked_before_a_restart():
@@ -77,6 +112,51 @@ def test_suggestions_do_not_depend_on_what_was_asked_before_a_restart():
     assert [study.ask().params for _ in range(3)] == [again.ask().params for _ in range(3)]
 
 
+def test_an_equal_state_from_json_suggests_the_same():
+    strategy = Bayesian()
+    pasts = [Past("old", SPACE, tuple(past(bowl, 1))), Past("older", SPACE, tuple(past(lambda p: -bowl(p), 2)))]
+    state = strategy.init(SPACE, 3, pasts)
+    for number in range(7):
+        again = State.from_json(json.loads(json.dumps(state.to_json())))
+        params = strategy.suggest(state, number)
+        assert strategy.suggest(again, number) == params
+        state = strategy.observe(strategy.asked(state, number, params), number, params, bowl(params))
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [[]],
+        [[({"x": 0.5, "y": 0.5, "z": 0.5}, 1.0)]],
+        [[({"x": 0.5, "y": 0.5, "z": 0.5}, 1.0)] * 5],
+        [[({"x": 0.1 * k, "y": 0.5, "z": 0.5}, 7.0) for k in range(9)]],
+        [[({"x": 0.5, "y": 0.5, "z": 0.5}, float("nan")), ({"x": 0.2, "y": 0.5, "z": 0.5}, 1.0)]],
+        [[({"w": 0.5}, 1.0), ({"w": 0.7}, 2.0)]],
+    ],
+    ids=["empty", "one", "repeated", "constant", "nan", "foreign"],
+)
+def test_a_history_that_says_nothing_leaves_the_study_as_it_would_be(history):
+    assert asked(history, count=7) == asked([], count=7)
+
+
+def test_two_trials_and_equal_rows_are_a_history():
+    point, other = {"x": 0.7, "y": 0.7, "z": 0.6}, {"x": 0.2, "y": 0.1, "z": 0.4}
+    history = [[(point, 0.01)] * 20 + [(other, 1.0)] * 20]
+    assert asked(history, count=8)[0] == point
+
+
+def test_failed_and_pending_trials_are_survived():
+    study = Study(SPACE, strategy="bayesian", seed=2, history=[past(bowl, 1)])
+    waiting = [study.ask() for _ in range(4)]
+    assert len({tuple(trial.params.values()) for trial in waiting}) == 4
+    study.tell(waiting[0], None)
+    study.tell(waiting[2], bowl(waiting[2].params))
+    for _ in range(5):
+        trial = study.ask()
+        assert SPACE.validate(trial.params) == trial.params
+        study.tell(trial, bowl(trial.params))
+
+
 def test_other_ranges_and_parameters_are_adopted():
     old = Space({"lr": Float(1e-4, 1.0, log=True), "gone": Int(1, 9)})
     new = Space(
@@ -86,28 +166,10 @@ def test_other_ranges_and_parameters_are_adopted():
             "momentum": Float(0.0, 0.9, when=Equals("opt", "sgd")),
         }
     )
-    trials = tuple(({"lr": 10.0**-k, "gone": 3}, float(k)) for k in (0, 1, 2, 3, 4))
+    trials = tuple(({"lr": 10.0**-k, "gone": 3}, abs(k - 2.0)) for k in (0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4))
     study = Study(new, strategy="bayesian", seed=1, history=[Past("old", old, trials)])
+    assert study.ask().params["lr"] == pytest.approx(1e-2)
     for _ in range(6):
         trial = study.ask()
         assert new.validate(trial.params) == trial.params
-        study.tell(trial, trial.params["lr"])
-
-
-def test_histories_that_share_nothing_or_say_nothing_are_no_memory():
-    plan = layout(SPACE)
-    foreign = Past("f", Space({"w": Float(0, 1)}), (({"w": 0.5}, 1.0), ({"w": 0.6}, 2.0)))
-    assert remember([foreign], plan) is None
-    assert remember([], plan) is None
-
-
-def test_the_relation_of_studies_is_a_covariance_that_falls_with_age():
-    ages = np.array([0.0, 0.0, 1.0, 2.0, 3.0])
-    for level in LEVELS:
-        factors, _ = relation(ages, level)
-        assert np.array_equal(factors, factors.T)
-        assert np.all(np.linalg.eigvalsh(factors) > -1e-9)
-        assert factors[0, 1] == 1.0
-    between, _ = relation(ages, 0.8)
-    assert between[0, 2] > between[0, 3] > between[0, 4]
-    assert between[0, 2] == pytest.approx(0.8)
+        study.tell(trial, abs(np.log10(trial.params["lr"]) + 2))

@@ -1,91 +1,72 @@
-"""What earlier studies of the same model say about this one: one Gaussian process over all of them.
+"""What earlier studies say about a new one: one Gaussian process over all of them (`surrogate.transfer`).
 
-Study t (0: this one, 1: the latest earlier one, 2: the one before it, …) and study t′ are correlated: the covariance of
-their values at x and x′ is k(x, x′) ρ^(¾ + ¼ |t - t′|), an intrinsic model of coregionalisation (Bonilla, Chai and
-Williams, "Multi-task Gaussian Process Prediction", 2007, equation (1)) whose task matrix falls off with age. ρ is the
-one of a few that makes the new study's values most likely given the old ones; ρ = 0 says that the past is of no use.
+Studies t and t′ (0: the new one, 1: the latest earlier one, 2: the one before it, …) have the covariance
+k(x, x′) ρ^(¾ + ¼|t - t′|). ρ is read off the new values; ρ = 0 says that the past is of no use.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
-from visutility.tune.space import Mask, Params, Units
+from visutility.tune.space import Choice, Mask, Params, Units
 from visutility.tune.strategy import Past
 from visutility.tune.surrogate.features import Layout
-from visutility.tune.surrogate.gp import Array, Hyper, Posterior, Prior, condition, fit
-from visutility.tune.surrogate.model import BAD, Seen, thinned, with_others
+from visutility.tune.surrogate.gp import Array, Hyper, Indices, Posterior, Prior, fit
+from visutility.tune.surrogate.model import BAD, Seen, thinned
+from visutility.tune.surrogate.transfer import MOST, Belief, Level, joined, level_of, relation, weigh
 from visutility.tune.surrogate.warp import Bend, bend_of
 
 STUDIES: Final = 8  # the latest ones are remembered
 ROWS: Final = 200  # trials of all of them together, and at most as many of the new study
-LEVELS: Final = (0.0, 0.5, 0.8, 0.93, 0.98)  # ρ
-UNTOLD: Final = 0.8  # ρ before there are enough values to choose it by
-ENOUGH: Final = 2
-SHIFT: Final = 0.5  # ridge of the match of scales, in trials: how many believe that the level did not change
-STRETCH: Final = 3.0  # and that the spread did not
+LEVELS: Final = (0.5, 0.8, 0.93, 0.98)  # ρ, beside 0
+UNTOLD: Final = 0.8  # ρ before there is a value, and while the hyper-parameters are fitted
+OUTSIDE: Final = 1.0  # a value out of its range is placed at most so many ranges outside
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Memory:
-    """Earlier trials as feature rows (h, c), with the targets and ages of the module's docstring."""
+    """Earlier trials in a new study's space, oldest study first."""
 
-    units: Units  # (h, d) their configurations in this study's space
+    units: Units  # (h, d) their configurations, each moved into the space
     masks: Mask  # (h, d)
-    x: Array  # (h, c)
+    x: Array  # (h, c) features of what was run: outside the ranges where it was, central where it is not known
     targets: Array  # (h,) each study's values on its own scale, mean 0 and spread 1
     ages: Array  # (h,) 1 for the latest study
     bend: Bend  # the scale of the latest study
     hyper: Hyper  # fitted to all of them at ρ = 0.8
+    groups: Indices  # (c,)
+    levels: tuple[Level, ...]  # one for each of `LEVELS`
 
-    def level(self, seen: Seen, plan: Layout, points: int) -> float:
-        """Return ρ: the level under which the new values are most likely given the old ones, 0.8 before two values."""
-        if len(seen.values) < ENOUGH:
-            return UNTOLD
-        x, y, ages = self._joined(seen, plan, points)
-        count = len(y) - len(self.targets)
-        fits = [condition(self.hyper, x, y, plan.groups, *relation(ages, one)).fitness(count) for one in LEVELS]
-        return LEVELS[int(np.argmax(fits))]
-
-    def process(self, seen: Seen, plan: Layout, points: int, level: float) -> Posterior:
-        """Return the process of this study given the earlier ones, at most `points` trials of its own, and a ρ."""
-        x, y, ages = self._joined(seen, plan, points)
-        new = y[len(self.targets) :]
-        bad = float(np.quantile(new if len(new) else self.targets, BAD))
-        return with_others(self.hyper, plan, seen, x, y, bad, points, *relation(ages, level))
-
-    def _joined(self, seen: Seen, plan: Layout, points: int) -> tuple[Array, Array, Array]:
-        """Features, targets and ages of the old trials, then the new ones."""
-        at = thinned(seen.values, min(points, ROWS))
-        new = self.matched(seen, plan)[at]
-        ages = np.concatenate([self.ages, np.zeros(len(at))])
-        return np.concatenate([self.x, seen.x[at]]), np.concatenate([self.targets, new]), ages
-
-    def matched(self, seen: Seen, plan: Layout) -> Array:
-        """Return the new values (n,) moved and stretched to the scale of the old ones.
-
-        They go through the latest study's bend; then a line is fitted from what the old studies expect at those
-        configurations, with a ridge towards "nothing changed", and taken out.
-        """
+    def belief(self, seen: Seen) -> Belief:
+        """Return how useful the new values say this is; at most 64 of them are weighed."""
         if not len(seen.values):
-            return seen.values
-        placed = self.bend(seen.values)
-        old = condition(self.hyper, self.x, self.targets, plan.groups, *relation(self.ages, UNTOLD))
-        expected = old.mean(seen.x)
-        design = np.stack([np.ones(len(placed)), expected], axis=1)
-        ridge = np.diag([SHIFT, STRETCH])
-        offset, slope = np.linalg.solve(design.T @ design + ridge, design.T @ placed + ridge @ np.array([0.0, 1.0]))
-        return np.asarray((placed - offset) / min(max(slope, 0.5), 2.0))
+            return Belief(0.0, self.levels[LEVELS.index(UNTOLD)], seen.values)
+        kept = thinned(seen.values, MOST)
+        return weigh(self.hyper, self.groups, self._z, self.levels, self.bend, seen.x, seen.values, kept)
 
+    def process(self, seen: Seen, belief: Belief) -> Posterior:
+        """Return the process of the new study given the earlier ones: at most 200 of its trials.
 
-def relation(ages: Array, level: float) -> tuple[Array, Array]:
-    """Return ρ^(¾ + ¼|t - t′|), 1 within a study, between rows of these ages (h, h) and with the new study (h,)."""
-    apart = np.abs(ages[:, None] - ages)
-    factors = np.where(apart == 0.0, 1.0, level ** (0.75 + 0.25 * apart))
-    return factors, np.where(ages == 0.0, 1.0, level ** (0.75 + 0.25 * ages))
+        A failed trial stands at the median of the new values. Pending ones have the mean of the process without them.
+        """
+        kept, failed = thinned(seen.values, ROWS), seen.failed[-ROWS:]
+        told = belief.targets[kept]
+        bad = float(np.quantile(told if len(told) else self.targets, BAD))
+        x = np.concatenate([seen.x[kept], failed])
+        y = np.concatenate([told, np.full(len(failed), bad)])
+        process = joined(self.hyper, self.groups, self._z, belief.level, x, y)
+        if not len(seen.pending):
+            return process
+        x, y = np.concatenate([x, seen.pending]), np.concatenate([y, process.mean(seen.pending)])
+        return joined(self.hyper, self.groups, self._z, belief.level, x, y)
+
+    @property
+    def _z(self) -> Array:
+        return np.asarray(self.x / self.hyper.lengths[self.groups])
 
 
 _kept: dict[int, tuple[tuple[Past, ...], Layout, Memory | None]] = {}  # the same tuple is remembered once
@@ -104,33 +85,75 @@ def recall(history: tuple[Past, ...], plan: Layout) -> Memory | None:
 def remember(history: Sequence[Past], plan: Layout) -> Memory | None:
     """Return what the latest eight studies say that share a parameter with this space; None when there is nothing.
 
-    Configurations are adopted into the space. Of more than 200 trials each study keeps its share: the better half of
-    them and as many evenly over time.
+    Configurations are adopted into the space. A study says nothing unless it has two different values. Of more than 200
+    trials each study keeps its share: the better half of it and as many evenly over time.
     """
-    kept = [trials for trials in (_adopted(past, plan) for past in history) if len(trials) >= 2][-STUDIES:]
+    kept = [trials for trials in (_adopted(past, plan) for past in history) if len({v for _, _, v in trials}) > 1]
+    kept = kept[-STUDIES:]
     if not kept:
         return None
     share = max(ROWS // len(kept), 2)
-    params: list[Params] = []
+    chosen: list[tuple[Params, Params, float]] = []
     targets: list[Array] = []
     ages: list[float] = []
     for age, trials in zip(range(len(kept), 0, -1), kept, strict=True):
-        values = np.array([value for _, value in trials])
+        values = np.array([value for _, _, value in trials])
         bend = bend_of(values)
         places = thinned(values, share)
-        params += [trials[place][0] for place in places]
+        chosen += [trials[place] for place in places]
         targets.append(bend(values)[places])
         ages += [float(age)] * len(places)
-    rows = [plan.space.encode(one) for one in params]
+    rows = [plan.space.encode(moved) for moved, _, _ in chosen]
     units, masks = np.array([unit for unit, _ in rows]), np.array([mask for _, mask in rows])
-    x = plan.features(units, masks)
+    x = _as_run(plan, units, masks, [ran for _, ran, _ in chosen])
     y, t = np.concatenate(targets), np.array(ages)
-    between, _ = relation(t, UNTOLD)
     prior = Prior()
-    hyper = fit(x, y, plan.groups, prior, (prior.mode(plan.parameters),), between)
-    return Memory(units, masks, x, y, t, bend, hyper)
+    hyper = fit(x, y, plan.groups, prior, (prior.mode(plan.parameters),), relation(t, UNTOLD)[0])
+    z = x / hyper.lengths[plan.groups]
+    levels = tuple(level_of(hyper, z, y, t, rho) for rho in LEVELS)
+    return Memory(units, masks, x, y, t, bend, hyper, plan.groups, levels)
 
 
-def _adopted(past: Past, plan: Layout) -> list[tuple[Params, float]]:
-    moved = ((plan.space.adopt(params), value) for params, value in past.trials)
-    return [(params, value) for params, value in moved if params is not None]
+def _adopted(past: Past, plan: Layout) -> list[tuple[Params, Params, float]]:
+    """Each trial's configuration moved into the space, as it was run, and its value."""
+    moved = ((plan.space.adopt(params), params, value) for params, value in past.trials if math.isfinite(value))
+    return [(params, ran, value) for params, ran, value in moved if params is not None]
+
+
+def _as_run(plan: Layout, units: Units, masks: Mask, ran: Sequence[Params]) -> Array:
+    """Features (h, c) of configurations as they were run, units (h, d) being where they were moved to.
+
+    A parameter that the study did not have, or an option that is gone, is not known: it sits at the centre of its
+    columns, as far from every value as can be. A number out of its range stays where it was.
+    """
+    known = masks.copy()
+    for column, name in enumerate(plan.space.names):
+        parameter = plan.space.parameters[name]
+        if isinstance(parameter, Choice):
+            known[:, column] &= [name in params and params[name] in parameter.options for params in ran]
+        else:
+            known[:, column] &= [_is_number(params.get(name)) for params in ran]
+    x = plan.features(units, known)
+    for column, at in zip(plan.numeric, plan.numeric_at, strict=True):
+        name = plan.space.names[column]
+        parameter = plan.space.parameters[name]
+        if isinstance(parameter, Choice):
+            continue
+        for row in np.flatnonzero(known[:, column]):
+            value = float(ran[int(row)][name])  # type: ignore[arg-type]
+            if not parameter.low <= value <= parameter.high:
+                x[row, at] = _outside(value, parameter.low, parameter.high, log=parameter.log)
+    return x
+
+
+def _outside(value: float, low: float, high: float, *, log: bool) -> float:
+    """The place of a number out of its range, in ranges from `low`."""
+    if log:
+        value = math.log(value / low) / math.log(high / low) if value > 0.0 else -OUTSIDE
+    else:
+        value = (value - low) / (high - low)
+    return min(max(value, -OUTSIDE), 1.0 + OUTSIDE)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
