@@ -1,5 +1,6 @@
 """Every strategy passes the conformance suite, and the suite finds what is wrong with bad ones."""
 
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +15,7 @@ from visutility.core.rng import rng
 from visutility.testing import strategies as suite
 from visutility.testing.strategies import STRATEGY_CHECKS
 from visutility.tune import STRATEGIES, AbstractStrategy, Choice, Equals, Float, Int, Past, Space, State
+from visutility.tune.strategies import _digital
 from visutility.tune.strategies.grid import Grid
 from visutility.tune.strategies.random import Random
 from visutility.tune.strategies.sobol import Sobol, sobol_point
@@ -214,6 +216,36 @@ def test_sobol_points_are_those_of_scipy():
     expected = qmc.Sobol(3, scramble=True, rng=rng(7, "sobol")).random(512)
     for index in (0, 1, 127, 128, 129, 511, 300):
         assert (sobol_point(7, 3, index) == expected[index]).all()
+
+
+@pytest.mark.parametrize("dim", [1, 2, 40, 512, 600])
+def test_sobol_points_of_any_width_are_those_of_scipy(dim):
+    for start in (0, 1280, 2**20):
+        sequence = qmc.Sobol(dim, scramble=True, rng=rng(3, "any"))
+        if start:
+            sequence.fast_forward(start)
+        assert (_digital.sobol_points(dim, lambda: rng(3, "any"), start, 128) == sequence.random(128)).all()
+
+
+def test_sobol_points_do_without_the_table(monkeypatch, tmp_path):
+    expected = _digital.sobol_points(3, lambda: rng(3, "any"), 128, 128)
+    monkeypatch.setattr(_digital, "Path", lambda _: tmp_path / "nowhere")
+    _digital._directions.cache_clear()
+    assert (_digital.sobol_points(3, lambda: rng(3, "any"), 128, 128) == expected).all()
+    _digital._directions.cache_clear()
+
+
+def test_asking_imports_no_statistics():
+    """`scipy.stats` takes half a second to import."""
+    asks = (
+        "import sys; from visutility.tune import Float, Space, Study\n"
+        "for name in ('sobol', 'tpe', 'cmaes', 'local', 'bayesian'):\n"
+        "    study = Study(Space({'x': Float(0, 1), 'y': Float(0, 1)}), strategy=name)\n"
+        "    for value in range(14): study.tell(study.ask(), value)\n"
+        "assert 'scipy.stats' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_sobol_fills_more_evenly_than_random():

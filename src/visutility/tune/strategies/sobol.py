@@ -1,6 +1,7 @@
 """A scrambled Sobol sequence: points that fill the cube more evenly than random ones.
 
-Sobol (1967), directions of Joe and Kuo (2008), scrambled as in Matoušek (1998); scipy's `qmc.Sobol`.
+Sobol (1967), directions of Joe and Kuo (2008), scrambled as in Matoušek (1998): the points of scipy's
+`qmc.Sobol`, worked out in `_digital`.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from visutility.core.errors import InvalidSpace
 from visutility.core.rng import rng
 from visutility.tune.space import Params, Units
+from visutility.tune.strategies._digital import sobol_points
 from visutility.tune.strategies._fresh import fresh
 from visutility.tune.strategy import AbstractStrategy, State
 
@@ -45,11 +47,6 @@ def sobol_point(seed: int, dim: int, index: int) -> Units:
 
 @lru_cache(maxsize=32)
 def _points(seed: int, dim: int, block: int) -> Units:
-    from scipy.stats import qmc
-
-    sequence = qmc.Sobol(dim, scramble=True, rng=rng(seed, Sobol.name))
-    if block:
-        sequence.fast_forward(block * _BLOCK)
-    points: Units = sequence.random(_BLOCK)
+    points = sobol_points(dim, lambda: rng(seed, Sobol.name), block * _BLOCK, _BLOCK)
     points.flags.writeable = False
     return points
