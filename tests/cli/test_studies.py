@@ -18,7 +18,8 @@ SPACE = Space({"lr": Float(1e-4, 1.0, log=True), "depth": Int(1, 8)})
 def home(tmp_path_factory):
     """A project with a study of twelve trials, two of two objectives, and one without trials."""
     home = tmp_path_factory.mktemp("studies") / "home"
-    with Project.create(home, clock=SimulatedClock()) as project:
+    clock = SimulatedClock()
+    with Project.create(home, clock=clock) as project:
         with project.store.write("make") as tx:
             for name, direction in (
                 ("digits.first", {"loss": "minimize"}),
@@ -30,6 +31,7 @@ def home(tmp_path_factory):
             study = DurableStudy(project.store, name)
             for number in range(count):
                 trial = study.ask()
+                clock.advance(30.0)
                 study.report(trial, 1, 2.0)
                 told = {"loss": trial.params["lr"], "gain": float(trial.params["depth"])}
                 study.tell(trial, Failure("out of memory") if number == 3 else told)

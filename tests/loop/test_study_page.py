@@ -6,13 +6,14 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+import visutility.report
 from visutility.core.errors import Invalid
 from visutility.loop.study_export import export_bytes, kind_of, trials_table
 from visutility.loop.study_page import StudyView, study_page, view_of
@@ -131,12 +132,19 @@ def test_the_page_of_a_study_says_what_matters():
         "lr (log scale)",
         "loss expected over lr and kind",
         "Rank of the trials over lr and kind",
-        "best tenth",
+        "among the best",
     ):
         assert words in said
     assert "out of memory" in said
     assert "fixed" not in " ".join(re.findall(r"<figcaption>(.*?)</figcaption>", page.html()))
     assert page.html() == study_page(view, made="Made by a test.").html()
+
+
+def test_every_class_that_is_used_has_a_style():
+    style = Path(visutility.report.__file__).with_name("style.css").read_text("utf-8")
+    styled = set(re.findall(r"\.([a-z][a-z0-9]*)", style))
+    used = {name for value in re.findall(r'class="([^"]*)"', study_page(made_of(60)).html()) for name in value.split()}
+    assert used - styled - {"verdict", "line", "dots", "ring"} == set()  # as they come
 
 
 def test_a_study_in_memory_has_a_page_without_times():

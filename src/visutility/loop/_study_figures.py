@@ -22,7 +22,8 @@ MOST_CURVES: Final = 60
 MOST_STEPS: Final = 100
 MOST_SPANS: Final = 1500
 AXES: Final = 12
-BEST: Final = 0.1
+BEST: Final = 0.1  # of the trials, and at least
+FEW: Final = 3
 RANKS: Final = {0.1: "best tenth", 0.25: "to the quarter", 0.5: "to the half", 1.0: "worse half"}
 
 
@@ -55,7 +56,8 @@ def slices(seen: Evidence, model: Model | None, names: Sequence[str]) -> list[Ht
     """One figure a parameter: the values over it, and what the model expects along it."""
     metric = metric_axis(seen.values, seen.objective)
     kept = seen.thinned(MOST_DOTS)
-    best = seen.best(BEST)
+    best = seen.best(BEST, FEW)
+    count = int(best.sum())
     found = []
     for name in names:
         at = seen.column(name)
@@ -63,7 +65,7 @@ def slices(seen: Evidence, model: Model | None, names: Sequence[str]) -> list[Ht
         x, y = seen.units[rows, at], metric(seen.values[rows])
         layers: list[Layer] = [
             Dots("other trials", x[~best[rows]], y[~best[rows]], "faint"),
-            Dots("best tenth", x[best[rows]], y[best[rows]], "dots"),
+            Dots(f"best {count:,}", x[best[rows]], y[best[rows]], "dots"),
         ]
         axis = parameter_axis(seen.space.parameters[name], name)
         if model is not None:
@@ -114,19 +116,19 @@ def ranks(seen: Evidence, x: str, y: str) -> Html:
 
 
 def coordinates(seen: Evidence, names: Sequence[str]) -> Html:
-    """Parallel coordinates: the best tenth over the others."""
+    """Parallel coordinates: the best over the others."""
     metric = metric_axis(seen.values, seen.objective)
     chosen = [seen.column(name) for name in names[:AXES]]
     axes = [parameter_axis(seen.space.parameters[name], name) for name in names[:AXES]] + [metric.axis]
     rows = np.column_stack([np.where(seen.masks[:, chosen], seen.units[:, chosen], np.nan), metric(seen.values)])
     order = np.argsort(seen.losses, kind="stable")
-    count = int(seen.best(BEST).sum())
+    count = int(seen.best(BEST, FEW).sum())
     best, others = order[:count][:MOST_BEST], order[count:]
     others = others[evenly(len(others), MOST_LINES)]
     left_out = drawn_of(len(best) + len(others), len(order))
     if len(names) > AXES:
         left_out += f" The {AXES} parameters that matter most are shown."
-    groups = [("other trials", rows[others], "faint"), ("best tenth", rows[best], "line")]
+    groups = [("other trials", rows[others], "faint"), (f"best {count:,}", rows[best], "line")]
     return parallel(axes, groups, title="Configurations, from the parameter that matters most", note=left_out.strip())
 
 
@@ -135,7 +137,7 @@ def curves(view: StudyView, seen: Evidence) -> Html | None:
     reported = [trial for trial in view.trials if trial.reports]
     if not reported:
         return None
-    best = set(seen.numbers[seen.best(BEST)].tolist())
+    best = set(seen.numbers[seen.best(BEST, FEW)].tolist())
     top = [trial for trial in reported if trial.number in best][:MOST_CURVES]
     rest = [trial for trial in reported if trial.number not in best]
     rest = [rest[at] for at in evenly(len(rest), MOST_CURVES)]
@@ -148,7 +150,7 @@ def curves(view: StudyView, seen: Evidence) -> Html | None:
 
     layers: list[Layer] = [
         Lines("other trials", [line(trial.reports) for trial in rest], "faint"),
-        Lines("best tenth", [line(trial.reports) for trial in top], "line"),
+        Lines("among the best", [line(trial.reports) for trial in top], "line"),
     ]
     last = max(trial.reports[-1][0] for trial in drawn)
     x = number_axis([min(trial.reports[0][0] for trial in drawn), last], "step", round_ends=False, whole=True)
@@ -157,12 +159,14 @@ def curves(view: StudyView, seen: Evidence) -> Html | None:
 
 
 def timeline(view: StudyView) -> Html | None:
-    """When each trial was under way; None without times."""
+    """When each trial was under way; None without times, and where all are the same."""
     if not view.times:
         return None
     asked = {number: times[0].timestamp() for number, times in view.times.items()}
     told = {number: end.timestamp() for number, (_, end) in view.times.items() if end is not None}
     first, last = min(asked.values()), max([*asked.values(), *told.values()])
+    if first == last:
+        return None
     unit, seconds = next(
         (name, size) for name, size in (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
         if last - first >= 2 * size or size == 1
@@ -175,7 +179,7 @@ def timeline(view: StudyView) -> Html | None:
             starts = [(asked[number] - first) / seconds for number in numbers]
             ends = [(told.get(number, last) - first) / seconds for number in numbers]
             layers.append(Spans(state, starts, ends, numbers, state))
-    x = number_axis([0.0, (last - first) / seconds or 1.0], f"time since the first trial ({unit})", round_ends=False)
+    x = number_axis([0.0, (last - first) / seconds], f"time since the first trial ({unit})", round_ends=False)
     y = number_axis([0, max(len(view.trials) - 1, 1)], "trial (number)", round_ends=False, whole=True)
     height = int(min(420, max(120, 8 * len(shown))))
     note = "" if len(shown) == len(view.trials) else f"{len(shown):,} of {len(view.trials):,} trials are drawn."

@@ -57,8 +57,8 @@ def improvements_table(view: StudyView) -> Html:
 
 
 def parameters_table(seen: Evidence, names: Sequence[str]) -> Html:
-    """Where each parameter lies among the best tenth: numbers by range and median, choices by how often."""
-    best = seen.best(0.1)
+    """Where each parameter lies among the best: numbers by range and median, choices by how often."""
+    best = seen.best(0.1, 3)
     rows = []
     for name in names:
         parameter, at = seen.space.parameters[name], seen.column(name)
@@ -72,9 +72,8 @@ def parameters_table(seen: Evidence, names: Sequence[str]) -> Html:
             low, middle, high = (float(values[i]) for i in (0, len(values) // 2, -1))  # type: ignore[arg-type]
             said = f"{written(low)} to {written(high)}, median {written(middle)}"
         rows.append((name, said, len(values), int(seen.masks[:, at].sum())))
-    return table(
-        "Best tenth of the trials", ["parameter", "values", "best trials that have it", "all that have it"], rows
-    )
+    heads = ["parameter", "values", "best trials that have it", "all that have it"]
+    return table(f"The best {int(best.sum()):,} trials", heads, rows)
 
 
 def states_table(view: StudyView) -> Html:

@@ -147,7 +147,7 @@ def _matters(one: _Known, several: bool) -> list[Section]:
     more = f" The {SLICES} of {len(one.names)} that matter most." if len(one.names) > SLICES else ""
     lead = f"Each complete trial where the parameter is active. {_model_note(one.model)}{more}"
     parts: list[str] = [columns(*figures.slices(one.seen, one.model, names))]
-    parts.append(folded("Where the best tenth lies, as a table", parameters_table(one.seen, one.names)))
+    parts.append(folded("Where the best lie, as a table", parameters_table(one.seen, one.names)))
     sections.append(Section(f"Each parameter{of}", lead, parts))
     if pairs := _pairs(one):
         sections.append(Section(f"Two parameters together{of}", "The stronger the colour, the better.", pairs))

@@ -72,9 +72,9 @@ def below(axis: Axis, bottom: float) -> list[str]:
 def beside(axis: Axis, top: float, height: float) -> list[str]:
     """Return the labels of an upright axis: left of it, or inside where they are too long for that."""
     found = []
+    inside = axis.named and any(len(said) > BESIDE for _, said in axis.ticks)
     for place, said in _placed(axis):
         y = short(top + height * (1 - place / GRID) + 4)
-        inside = axis.named and len(said) > BESIDE
         where = 'x="6" class="label"' if inside else 'x="-6" class="tick end"'
         found.append(f'<text y="{y}" {where}>{text(said)}</text>')
     return found

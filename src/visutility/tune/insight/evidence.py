@@ -74,13 +74,13 @@ class Evidence:
             raise InvalidSetting(f"parameter {name!r} is unknown", hint=f"the space has {list(self.space.names)}")
         return self.space.names.index(name)
 
-    def best(self, share: float) -> Mask:
-        """Return which trials (n,) are among the best `share`, at least 8 or half of all; equals are in together."""
+    def best(self, share: float, least: int = LEAST) -> Mask:
+        """Return which trials (n,) are the best `share`, at least `least` or half of all; equals are in together."""
         if not 0.0 < share < 1.0:
             raise InvalidSetting(f"a share of {share!r} of the trials", hint="give one between 0 and 1")
         if not len(self.values):
             return np.zeros(0, dtype=bool)
-        count = max(math.ceil(share * len(self.values)), min(LEAST, len(self.values) // 2), 1)
+        count = max(math.ceil(share * len(self.values)), min(least, len(self.values) // 2), 1)
         losses = self.losses
         return np.asarray(losses <= np.partition(losses, count - 1)[count - 1])
 
