@@ -39,16 +39,20 @@ def make_strategy(
     history: Sequence[Past] = (),
     modality: str | None = None,
     problem: Problem = ONE_VALUE,
+    workers: int = 1,
     **settings: Any,
 ) -> Chosen:
     """Return the strategy of that name with these settings, or with "auto" the one that fits.
 
     `budget` is the number of trials there will be, None when that is open; `modality` what the model sees, such as
-    "image" or "tabular". Raises `InvalidSetting` for an unknown name, a setting the strategy does not have, a budget
-    below 1, or a problem of which the strategy would overlook a part.
+    "image" or "tabular"; `workers` how many trials run at a time. Raises `InvalidSetting` for an unknown name, a
+    setting the strategy does not have, a budget or workers below 1, or a problem of which the strategy would overlook
+    a part.
     """
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
         raise InvalidSetting(f"budget {budget!r} is not a number of trials", hint="give at least 1, or None")
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise InvalidSetting(f"workers {workers!r} is not a number of workers", hint="give at least 1")
     reason = "it was asked for by name"
     if kind == AUTO:
         kind, reason = _choose(space, budget, history, modality)
