@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::optuna.excep
 
 
 class Ours:
-    @pytest.fixture(params=["auto", "bayesian", "random", "sobol"])
+    @pytest.fixture(params=["auto", "bayesian", "tpe", "cmaes", "local", "random", "sobol"])
     def sampler(self, request):
         return lambda: VisuTilitySampler(request.param, seed=0)
 

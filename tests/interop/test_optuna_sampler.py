@@ -176,6 +176,12 @@ def test_bad_arguments():
         VisuTilitySampler(space={"x": 1})
 
 
+def test_strategies_that_overlook_objectives_are_refused():
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=VisuTilitySampler("local", seed=0))
+    with pytest.raises(InvalidSetting, match="'local' does not take"):
+        study.optimize(lambda t: (t.suggest_float("x", 0, 1), 1.0), n_trials=3)
+
+
 def test_a_strategy_of_ones_own():
     study = optuna.create_study(sampler=VisuTilitySampler(Sobol(), seed=0))
     study.optimize(valley, n_trials=3)

@@ -19,7 +19,7 @@ from visutility.core.errors import InvalidObservation, InvalidSetting, StudyClos
 from visutility.core.rng import rng
 from visutility.interop._optuna_space import Known, Sightings, distributions_of, known
 from visutility.interop.options import Options
-from visutility.tune.factory import AUTO, make_strategy
+from visutility.tune.factory import AUTO, check_heeds, make_strategy
 from visutility.tune.problem import Problem
 from visutility.tune.space import Float, Space
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
@@ -42,7 +42,8 @@ class VisuTilitySampler(BaseSampler):
     that space, oldest first. `constraints_func` is Optuna's: a trial holds those that are at most 0.
 
     Draws are named by (seed, trial number), so that threads and processes that share a study share its suggestions,
-    and nothing has to be reseeded. Raises `InvalidSetting` for an unknown strategy.
+    and nothing has to be reseeded. Raises `InvalidSetting` for an unknown strategy, and once a study has several
+    objectives or constraints that the strategy would overlook.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class VisuTilitySampler(BaseSampler):
         with self._lock:  # until others can see what this trial was given
             state = self._replay(study).state(self._history, found, self._seed, study, trial)
             try:
-                params = self._made(found.space).suggest(state, trial.number)
+                params = self._made(state).suggest(state, trial.number)
             except StudyClosed:
                 study.stop()
                 return {}
@@ -135,10 +136,12 @@ class VisuTilitySampler(BaseSampler):
             )
         study._storage.set_trial_system_attr(trial._trial_id, CONSTRAINTS, told)
 
-    def _made(self, space: Space) -> AbstractStrategy:
+    def _made(self, state: State) -> AbstractStrategy:
         if isinstance(self._strategy, AbstractStrategy):
+            check_heeds(type(self._strategy), state.problem)
             return self._strategy
-        return make_strategy(self._strategy, space=space, history=self._history).strategy
+        chosen = make_strategy(self._strategy, space=state.space, history=self._history, problem=state.problem)
+        return chosen.strategy
 
     def _replay(self, study: OptunaStudy) -> "_Replay":
         return self._replays.setdefault(study._study_id, _Replay())
