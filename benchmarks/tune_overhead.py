@@ -1,9 +1,10 @@
-"""CPU time of ask + tell at 20, 100 and 300 trials, on six floats and on a mixed conditional space, beside peers.
+"""CPU time of ask + tell at 20 to 10,000 trials, on six floats and on a mixed conditional space, beside peers.
 
 `at n` is the mean over the ten trials that end with the n-th, `mean to n` the mean over all trials so far; both are the
 median over seeds, in CPU milliseconds of this process, of asking for a configuration and telling its value. Computing
-the value is not counted. Optuna's samplers are measured where it is installed, on the same spaces and values; x ours
-is their mean to n over that of `bayesian`. Run with one BLAS thread, as `python -m benchmarks tune_overhead` does.
+the value is not counted, what a first ask imports is. Optuna's samplers are measured to 300 trials where it is
+installed, on the same spaces and values; x ours is their mean to n over that of `bayesian`. Run with one BLAS thread,
+as `python -m benchmarks tune_overhead` does.
 """
 
 import argparse
@@ -35,6 +36,8 @@ SPACES = {
     ),
 }
 WINDOW = 10
+SIZES = (20, 100, 300, 1000, 10_000)
+PEERS_TO = 300
 Round = Callable[[], tuple[Any, dict[str, Any]]]  # asks: what to tell, and the configuration
 Tell = Callable[[Any, float], object]
 
@@ -116,26 +119,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tune_overhead", description="CPU time of ask + tell.")
     parser.add_argument("--quick", action="store_true", help="20 and 40 trials, one seed")
     parser.add_argument("--seeds", type=int, default=5, help="runs a row (default 5)")
+    parser.add_argument("--to", type=int, default=300, choices=SIZES[1:], help="trials of a run of ours (default 300)")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="these strategies alone, such as bayesian")
     given = parser.parse_args(argv)
-    sizes = (20, 40) if given.quick else (20, 100, 300)
+    sizes = (20, 40) if given.quick else tuple(n for n in SIZES if n <= given.to)
     seeds = range(1 if given.quick else given.seeds)
     rows = {name: ours(name) for name in ("bayesian", "random", "sobol")}
     if find_spec("optuna"):
         peers = ("TPESampler", "GPSampler") if find_spec("torch") else ("TPESampler",)
         rows |= {f"optuna {name}": optunas(name) for name in peers}
+    if given.only:
+        rows = {name: start for name, start in rows.items() if name == "bayesian" or name in given.only}
+
+    def upto(name: str) -> int:
+        return min(sizes[-1], PEERS_TO) if name.startswith("optuna") else sizes[-1]
+
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "default")
     print(
         f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} processors, {threads} BLAS threads"
     )
     for title, space in SPACES.items():
-        for start in rows.values():
-            measure(start, space, 99, 8)  # imports what is imported late; not counted
-        runs = {name: [measure(start, space, seed, sizes[-1]) for seed in seeds] for name, start in rows.items()}
+        runs = {name: [measure(start, space, seed, upto(name)) for seed in seeds] for name, start in rows.items()}
         print(f"\n{title}: CPU ms of ask + tell, median of {len(seeds)} seeds")
         print(f"{'':18}" + "".join(f"{f'at {n}':>10}{f'mean to {n}':>14}{'x ours':>8}" for n in sizes))
         for name in rows:
             line = f"{name:18}"
-            for n in sizes:
+            for n in (size for size in sizes if size <= upto(name)):
                 at, mean = summary(runs[name], n)
                 line += f"{at:10.2f}{mean:14.2f}{mean / summary(runs['bayesian'], n)[1]:8.2f}"
             print(line)
