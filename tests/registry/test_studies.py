@@ -1,5 +1,6 @@
 """Durable studies: the same as a study in memory, through kills, rollbacks and several processes."""
 
+import inspect
 import json
 import math
 import os
@@ -46,6 +47,7 @@ from visutility.tune import (
     AtLeast,
     AtMost,
     Choice,
+    Enough,
     Equals,
     Failure,
     Float,
@@ -198,6 +200,28 @@ def test_reports_decide_as_in_memory(store):
     assert study.ask() == memory.ask()
 
 
+def test_it_has_every_call_of_a_study_in_memory():
+    for name in {name for name in dir(Study) if not name.startswith("_")} - {"restore"}:
+        ours, theirs = getattr(DurableStudy, name), getattr(Study, name)
+        if isinstance(theirs, property):
+            assert isinstance(ours, property), name
+            continue
+        known = [p for p in inspect.signature(ours).parameters.values() if p.name != "tx"]
+        assert known == list(inspect.signature(theirs).parameters.values()), name
+
+
+def test_a_durable_study_optimizes_and_says_what_is_ahead(store):
+    create(store, strategy="random")
+    study, memory = DurableStudy(store, "digits.1"), in_memory()
+    assert study.optimize(loss, 6) == memory.optimize(loss, 6)
+    assert study.outlook(5, cost=None) == memory.outlook(5)
+    with pytest.raises(ZeroDivisionError):
+        study.optimize(lambda params: 1 / 0, 3)
+    assert study.trials[6].failure == "ZeroDivisionError: division by zero"
+    study.close(by="ada", why="enough")
+    assert study.optimize(loss, 3) == memory.best
+
+
 GOALS = {"loss": "minimize", "recall": "maximize"}
 OPTIONS = [
     {"direction": GOALS, "objective": "value"},
@@ -205,6 +229,7 @@ OPTIONS = [
     {"direction": GOALS, "objective": "value", "constraints": {"latency": AtMost(4.0)}},
     {"deterministic": True, "priors": {"lr": Near(0.01)}},
     {"noise": 0.1, "stopping": None},
+    {"stop_when": Enough(0.001)},
     {"stopping": MedianStopping(startup=1)},
 ]
 

@@ -1,27 +1,28 @@
 """A study whose trials are rows: several processes and machines may ask and tell, and any may die."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from visutility.core import codec
 from visutility.core.errors import InvalidSetting, StudyClosed
 from visutility.registry import _study_rows as rows
-from visutility.registry._study_rows import CLOSED, OPEN, Of, Progress, Reading, StudyRecord
+from visutility.registry._study_progress import Follower, Known
+from visutility.registry._study_rows import CLOSED, OPEN, Of, StudyRecord
 from visutility.store import audit
 from visutility.store.engine import Store, Tx
 from visutility.store.hot import Writing
 from visutility.tune.factory import find_strategy
+from visutility.tune.optimized import optimized
+from visutility.tune.outlook import Outlook
 from visutility.tune.rungs import check_report
 from visutility.tune.search import Search, past_of
 from visutility.tune.snapshot import write_snapshot
 from visutility.tune.space import Params
-from visutility.tune.standing import best_with, front_of, volume_of
+from visutility.tune.standing import best_with, front_of, outlook_of, volume_of
 from visutility.tune.strategy import Past
-from visutility.tune.trial import PAUSED, PENDING, PRUNED, Outcome, Result, Trial, sign
-
-_FEW = 64  # new rows up to here are always applied one by one; more of them only while they are fewer than the old
+from visutility.tune.trial import PAUSED, PRUNED, Outcome, Result, Trial, sign
 
 
 @final
@@ -32,14 +33,6 @@ class _Plan:
     start: Search
     trials: tuple[Trial, ...]
     end: Search
-
-
-class _Known(NamedTuple):
-    """A study as of some commit: where the search was, and the counts that it does not hold itself."""
-
-    search: Search
-    queued: int = 0
-    pauses: int = 0
 
 
 @final
@@ -72,8 +65,9 @@ class DurableStudy:
         self.reason = record.reason
         strategy = find_strategy(record.strategy)(**record.settings)
         state = strategy.init(record.space, record.seed, history, record.options.problem)
-        self._fresh = Search(strategy, state, record.options, record.budget, record.enqueued)
-        self._known = _Known(self._fresh)  # brought up to date by `_now`
+        fresh = Search(strategy, state, record.options, record.budget, record.enqueued)
+        self._thinks = strategy.learns
+        self._follower = Follower(self._of, fresh)
 
     @property
     def record(self) -> StudyRecord:
@@ -106,6 +100,17 @@ class DurableStudy:
         """Return the exact volume that `front` dominates, bounded by a value of each objective that is worse."""
         return volume_of(self.trials, self.options, reference)
 
+    def outlook(self, trials: int = 10, gain: float | None = None, cost: str | None = None) -> Outlook:
+        """Return what the next `trials` are expected to gain, how probable a gain of at least `gain` is, and the cost.
+
+        Raises as `tune.Study.outlook`.
+        """
+        with self._store.read() as connection:
+            read = rows.reading(connection)
+            state = self._follower.catch_up(read).search.state
+            known, _ = rows.read_trials(read, self._of)
+        return outlook_of(state, known, self.options, trials, gain, cost)
+
     @property
     def history(self) -> list[tuple[Params, float]]:
         """The (configuration, value) of each feasible trial, in the order told; of the first objective."""
@@ -121,7 +126,7 @@ class DurableStudy:
         """Return the whole study as plain data for JSON; `tune.Study.restore` goes on from it exactly."""
         with self._store.read() as connection:
             read = rows.reading(connection)
-            known = self._now(read)
+            known = self._follower.catch_up(read)
             trials, told = rows.read_trials(read, self._of)
         return write_snapshot(known.search, self.reason, trials, told)
 
@@ -132,11 +137,11 @@ class DurableStudy:
         """
         checked = self.space.validate(params)
         with self._writing("study.enqueue", tx) as within:
-            known = self._open(within)
+            known = self._follower.open(within)
             new = {"study_id": self.id, "position": known.queued, "params": codec.dumps(checked)}
             within.execute(rows.insert_queued, {**new, "queued_at": within.now()})
             search = replace(known.search, queue=(*known.search.queue, checked))
-            self._keep_after(within, known._replace(search=search, queued=known.queued + 1))
+            self._follower.keep_after(within, known._replace(search=search, queued=known.queued + 1))
 
     def ask(self, *, tx: Tx | None = None) -> Trial:
         """Return the next trial, pending. Raises `StudyClosed` when the study is, or nothing is left to try."""
@@ -150,16 +155,16 @@ class DurableStudy:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidSetting(f"batch size {n!r} is not a whole number of at least 1", hint="ask for at least 1")
         plan = None
-        if tx is None and self._fresh.strategy.learns:  # it thinks for milliseconds: do that before locking others out
+        if tx is None and self._thinks:  # it thinks for milliseconds: do that before locking others out
             with self._store.read() as connection:
-                self._known = self._now(rows.reading(connection))
-            plan = _planned(self._known.search, n)
+                known = self._follower.catch_up(rows.reading(connection))
+            plan = _planned(known.search, n)
         with self._writing("study.ask", tx, synced=False) as within:
-            known = self._open(within)
+            known = self._follower.open(within)
             if plan is None or plan.start is not known.search:
                 plan = _planned(known.search, n)
             again = self._write_asked(within, plan, known)
-            self._keep_after(within, known._replace(search=plan.end, pauses=known.pauses + again))
+            self._follower.keep_after(within, known._replace(search=plan.end, pauses=known.pauses + again))
         return [trial.copied() for trial in plan.trials]
 
     def tell(self, trial: Trial | int, result: Result, *, tx: Tx | None = None) -> Trial:
@@ -182,7 +187,7 @@ class DurableStudy:
         `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
         """
         with self._writing("study.report", tx) as within:
-            search = self._open(within).search
+            search = self._follower.open(within).search
             number = search.running(trial).number
             kept = rows.read_reports(within.rows, self.id, number)
             if check_report(step, value, kept):
@@ -193,6 +198,14 @@ class DurableStudy:
                 return False
             return search.keeps_going(number, tuple(kept.items()))
 
+    def optimize(self, objective: Callable[[Params], Result], n: int) -> Trial:
+        """Ask, call `objective(params)` and tell, `n` times or until the study closes; return the best trial.
+
+        An exception ends its trial as failed and comes through. With several objectives: the first of `front`. Trials
+        that another process left pending stay so: it may be at work on them.
+        """
+        return optimized(self, objective, n)
+
     def pause(self, trial: Trial | int, *, tx: Tx | None = None) -> Trial:
         """End the work on a trial for now, reports kept; a later `ask` may hand it out again under its number.
 
@@ -200,14 +213,14 @@ class DurableStudy:
         nothing. Raises as `tell`.
         """
         with self._writing("study.pause", tx) as within:
-            known = self._open(within)
+            known = self._follower.open(within)
             found = known.search.running(trial)
             reports = rows.read_reports(within.rows, self.id, found.number)
             paused = replace(found, state=PAUSED, reports=tuple(reports.items()))
             within.execute(rows.turn_trial, {"of": self.id, "n": found.number, "new_state": PAUSED})
             within.execute(rows.count_pauses, {"of": self.id, "pauses": known.pauses + 1})
             search = known.search.with_paused(paused)
-            self._keep_after(within, known._replace(search=search, pauses=known.pauses + 1))
+            self._follower.keep_after(within, known._replace(search=search, pauses=known.pauses + 1))
         return paused.copied()
 
     def close(self, *, by: str, why: str, tx: Tx | None = None) -> StudyRecord:
@@ -224,38 +237,7 @@ class DurableStudy:
         with self._store.read() as connection:
             return rows.read_trials(rows.reading(connection), self._of)
 
-    def _now(self, read: Reading) -> _Known:
-        """Return the study as a transaction sees it, from what was kept and the rows since."""
-        return self._caught_up(read, self._known, rows.read_progress(read, self.id))
-
-    def _open(self, tx: Writing) -> _Known:
-        """Return the study as this transaction sees it; raise `StudyClosed` when it is closed."""
-        found = rows.read_progress(tx.rows, self.id)
-        if found.status == CLOSED:
-            raise StudyClosed(f"study {self.id} is closed", hint="read `best`, or create another study")
-        return self._caught_up(tx.rows, self._known, found)
-
-    def _caught_up(self, read: Reading, known: _Known, now: Progress) -> _Known:
-        search, queued, pauses = known
-        new = (now.asked - search.asked, now.told - search.told, now.queued - queued, now.pauses - pauses)
-        if not any(new):
-            return known
-        if min(new) < 0 or sum(new) > max(_FEW, search.asked):
-            fresh = replace(self._fresh, queue=self._fresh.queue + rows.read_queue(read, self._of))
-            search = fresh.resumed(*rows.read_trials(read, self._of))
-            return _Known(search, now.queued, now.pauses)
-        if now.queued > queued:
-            search = replace(search, queue=search.queue + rows.read_queue(read, self._of, queued))
-        asked, ended = rows.read_new(read, self._of, search.asked, search.told)
-        for trial in asked:
-            search = search.with_asked(replace(trial, state=PENDING))
-        if now.pauses > pauses:
-            search = _with_pauses(search, *rows.read_paused(read, self._of))
-        for trial in ended:
-            search = search.with_told(trial)
-        return _Known(search, now.queued, now.pauses)
-
-    def _write_asked(self, tx: Writing, plan: _Plan, known: _Known) -> int:
+    def _write_asked(self, tx: Writing, plan: _Plan, known: Known) -> int:
         """Write the trials of a plan; return how many of them were paused before."""
         now, again = tx.now(), 0
         for trial in plan.trials:
@@ -273,7 +255,7 @@ class DurableStudy:
 
     def _end(self, name: str, trial: Trial | int, outcome: Outcome, tx: Tx | None) -> Trial:
         with self._writing(name, tx) as within:
-            known = self._open(within)
+            known = self._follower.open(within)
             search = known.search
             found = search.under_way(trial)
             reports = rows.read_reports(within.rows, self.id, found.number)
@@ -288,16 +270,8 @@ class DurableStudy:
                 "new_told_at": within.now(),
             }
             within.execute(rows.end_trial, {"of": self.id, "n": found.number, **new})
-            self._keep_after(within, known._replace(search=search.with_told(ended)))
+            self._follower.keep_after(within, known._replace(search=search.with_told(ended)))
             return ended
-
-    def _keep_after(self, tx: Writing, known: _Known) -> None:
-        """Keep the study as this transaction leaves it, once it is committed."""
-
-        def keep() -> None:
-            self._known = known
-
-        tx.after_commit(keep)
 
 
 def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
@@ -338,16 +312,3 @@ def _planned(start: Search, n: int) -> _Plan:
             trials.append(end.next())
             end = end.with_asked(trials[-1])
     return _Plan(start, tuple(trials), end)
-
-
-def _with_pauses(search: Search, waiting: set[int], paused: list[Trial]) -> Search:
-    """Return the search with exactly these trials paused, of those that have not ended."""
-    now = {trial.number: trial for trial in paused}
-    for trial in search.paused:  # taken up again, perhaps paused again since
-        if trial.number in waiting and now.get(trial.number) != trial:
-            search = search.with_asked(replace(trial, state=PENDING))
-    known = {trial.number for trial in search.paused}
-    for trial in paused:
-        if trial.number not in known:
-            search = search.with_paused(trial)
-    return search

@@ -17,6 +17,7 @@ from visutility.tune.constraints import Constraint
 from visutility.tune.factory import AUTO, check_heeds, make_strategy
 from visutility.tune.fidelity import AbstractStopping
 from visutility.tune.history import Earlier, as_history
+from visutility.tune.optimized import optimized
 from visutility.tune.options import options_of
 from visutility.tune.outlook import Enough, Outlook
 from visutility.tune.priors import Belief
@@ -26,7 +27,7 @@ from visutility.tune.snapshot import read_snapshot, write_snapshot
 from visutility.tune.space import Params, Space
 from visutility.tune.standing import best_with, front_of, outlook_of, volume_of
 from visutility.tune.strategy import AbstractStrategy, Past
-from visutility.tune.trial import PAUSED, PENDING, PRUNED, Failure, Outcome, Result, Trial, sign
+from visutility.tune.trial import PAUSED, PENDING, PRUNED, Outcome, Result, Trial, sign
 
 
 @final
@@ -244,17 +245,7 @@ class Study:
 
         An exception ends its trial as failed and comes through. With several objectives: the first of `front`.
         """
-        for _ in range(n):
-            try:
-                trial = self.ask()
-            except StudyClosed:
-                break
-            try:
-                self.tell(trial, objective(dict(trial.params)))
-            except BaseException as error:
-                self.tell(trial, Failure(f"{type(error).__name__}: {error}"))
-                raise
-        return self.best if len(self.options.objectives) == 1 else self.front[0]
+        return optimized(self, objective, n)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the whole study as plain data for JSON; `restore` goes on from it exactly."""
