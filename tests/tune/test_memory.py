@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 from visutility.core.rng import rng
-from visutility.tune import Choice, Equals, Float, Int, Space, Study
+from visutility.tune import Choice, Equals, Failure, Float, Int, Space, Study
 from visutility.tune.strategies import Bayesian
 from visutility.tune.strategy import Past, State
 
@@ -149,7 +149,7 @@ def test_failed_and_pending_trials_are_survived():
     study = Study(SPACE, strategy="bayesian", seed=2, history=[past(bowl, 1)])
     waiting = [study.ask() for _ in range(4)]
     assert len({tuple(trial.params.values()) for trial in waiting}) == 4
-    study.tell(waiting[0], None)
+    study.tell(waiting[0], Failure("out of memory"))
     study.tell(waiting[2], bowl(waiting[2].params))
     for _ in range(5):
         trial = study.ask()
