@@ -1,6 +1,8 @@
 """Our strategies as an Optuna sampler: conditions, several objectives, constraints, threads, resumption."""
 
 import pickle
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import optuna
@@ -11,7 +13,7 @@ from visutility.core.errors import InvalidSetting
 from visutility.interop._optuna_space import Sightings
 from visutility.interop.optuna import VisuTilitySampler
 from visutility.tune.strategies import Grid, Sobol
-from visutility.tune.strategy import Past
+from visutility.tune.strategy import AbstractStrategy, Past
 
 
 def valley(trial):
@@ -176,9 +178,20 @@ def test_bad_arguments():
         VisuTilitySampler(space={"x": 1})
 
 
+@dataclass(frozen=True, slots=True)
+class Narrow(AbstractStrategy):
+    """Learns from one value alone."""
+
+    name: ClassVar[str] = "narrow"
+    learns: ClassVar[bool] = True
+
+    def suggest(self, state, number):
+        return state.space.decode([0.5] * state.space.dim)
+
+
 def test_strategies_that_overlook_objectives_are_refused():
-    study = optuna.create_study(directions=["minimize", "minimize"], sampler=VisuTilitySampler("local", seed=0))
-    with pytest.raises(InvalidSetting, match="'local' does not take"):
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=VisuTilitySampler(Narrow(), seed=0))
+    with pytest.raises(InvalidSetting, match="'narrow' does not take"):
         study.optimize(lambda t: (t.suggest_float("x", 0, 1), 1.0), n_trials=3)
 
 
