@@ -43,7 +43,8 @@ class Study:
     `strategy` is a name, "auto" or a strategy of your own; `history` holds earlier studies, oldest first: a `Study`, a
     `Past`, or a list of (params, value) in this study's direction. `budget` closes the study after that many trials.
     `stopping`, a rule or its name, decides what `report` answers and which paused trials go on; None: always go on.
-    `stop_when=Enough(…)` closes it when further ones are not expected to pay. `modality` helps "auto" to choose.
+    `stop_when=Enough(…)` closes it when further ones are not expected to pay. `modality`, and
+    `workers`, how many trials will run at a time, help "auto" to choose.
     Equal arguments and equal tells give equal suggestions, in any process.
     """
 
@@ -62,6 +63,7 @@ class Study:
         noise: float | None = None,
         priors: Mapping[str, Belief] | None = None,
         modality: str | None = None,
+        workers: int = 1,
         stopping: str | AbstractStopping | None = AUTO,
         stop_when: Enough | None = None,
     ) -> None:
@@ -84,10 +86,16 @@ class Study:
         if isinstance(strategy, AbstractStrategy):
             made, reason = strategy, "it was given"
             check_heeds(type(strategy), options.problem)
-            make_strategy("random", space=space, budget=budget)  # checks the budget
+            make_strategy("random", space=space, budget=budget, workers=workers)  # checks both
         else:
             chosen = make_strategy(
-                strategy, space=space, budget=budget, history=past, modality=modality, problem=options.problem
+                strategy,
+                space=space,
+                budget=budget,
+                history=past,
+                modality=modality,
+                problem=options.problem,
+                workers=workers,
             )
             made, reason = chosen.strategy, chosen.reason
         self._begin(Search(made, made.init(space, seed, past, options.problem), options, budget), reason)
