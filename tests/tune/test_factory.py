@@ -94,7 +94,7 @@ def test_strategies_of_other_packages_are_found():
     assert make_strategy("corner", space=MIXED).strategy == Corner()
     with pytest.raises(InvalidSetting, match="'broken' of 'other:broken' is no strategy"):
         find_strategy("broken")
-    with pytest.raises(InvalidSetting, match="'broken', 'corner'"):
+    with pytest.raises(InvalidSetting, match="'broken', 'cmaes', 'corner'"):
         find_strategy("missing")
 
 
