@@ -7,6 +7,8 @@ shares that add up to 1. `order`: Spearman's correlation with the truth. `off`: 
 0 to 1. `fooled`: how often a parameter that does nothing is above one with more than a tenth of the truth. `ms`: CPU
 time of one answer. Means over functions and seeds. Parameters that Optuna's evaluators leave out (conditional ones)
 count as 0.
+
+A second table gives size and CPU time of a study's page, for random trials of six and of a hundred parameters.
 """
 
 import argparse
@@ -20,8 +22,11 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from visutility.core.rng import rng
+from visutility.loop.study_page import StudyView, study_page
 from visutility.tune import Choice, Equals, Float, Int, Space, Study
 from visutility.tune.insight import importance
+from visutility.tune.options import options_of
+from visutility.tune.trial import COMPLETE, Trial
 
 Objective = Callable[[dict[str, Any]], float]
 Method = Callable[[Study], Callable[[], dict[str, float]]]  # takes a study in, then answers
@@ -155,6 +160,26 @@ def score(shares: np.ndarray, true: np.ndarray) -> tuple[float, float, float]:
     return order, float(np.abs(shares - true).sum()) / 2, fooled
 
 
+def pages(sizes: Sequence[int]) -> None:
+    """Print size and CPU time of pages."""
+    print(f"\n{'trials':>6} {'parameters':>10} {'page, kB':>9} {'CPU s':>6}")
+    for count in (6, 100):
+        space = Space({f"p{at}": Choice(list("abcdef")) if at % 3 else Float(0, 1) for at in range(count)})
+        draw = rng(0, "benchmark", "pages", count)
+        for size in sizes:
+            found = [space.decode(draw.random(space.dim)) for _ in range(size)]
+            values = [float(p["p0"]) ** 2 + (p["p1"] == "c") for p in found]  # type: ignore[arg-type]
+            trials = [
+                Trial(at, params, "random", COMPLETE, value)
+                for at, (params, value) in enumerate(zip(found, values, strict=True))
+            ]
+            view = StudyView("pages", space, options_of(), trials, "random", "it was asked for")
+            begun = time.process_time()
+            made = study_page(view).html()
+            spent = time.process_time() - begun
+            print(f"{size:6,} {count:10} {len(made.encode()) / 1000:9.0f} {spent:6.1f}", flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -189,6 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(
                     f"{strategy:9} {size:6} {method:22} {order:6.2f} {off:6.2f} {fooled:7.0%} {spent:8.1f}", flush=True
                 )
+    pages((50,) if given.quick else (100, 1000, 10_000))
     return 0
 
 

@@ -256,6 +256,17 @@ def test_a_large_study_has_a_small_page_that_says_what_it_left_out():
     assert len(Reader(made).tags) < 2000
 
 
+@pytest.mark.slow
+def test_many_parameters_are_cut_to_those_that_matter():
+    space = Space({f"p{at}": Float(0.0, 1.0) for at in range(40)})
+    page = study_page(made_of(60, space, lambda params: params["p7"]))
+    said = checked(page)
+    assert "The 24 of 40 that matter most." in said
+    assert "The 12 of 40 that matter most." in said
+    assert "The 12 parameters that matter most are shown." in said
+    assert "p39" in said  # in the tables
+
+
 @pytest.mark.parametrize("kind", [".arrow", ".parquet", ".csv"])
 def test_an_export_reads_back(kind):
     view = made_of(40)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -85,6 +86,15 @@ def test_chance_is_taken_off_exactly(parameter):
         found.append(effect(parameter, places, best, 9, chance=True))
     assert np.mean(found) == pytest.approx(0.0, abs=1e-15)
     assert np.std(found) > 0.01
+
+
+def test_many_trials_taken_together_in_fine_steps_say_the_same(monkeypatch):
+    draw = np.random.default_rng(2)
+    places, best = draw.random(700), draw.random(700) < 0.2
+    best |= np.abs(places - 0.4) < 0.05
+    together = effect(Float(0.0, 1.0), places, best, 700, chance=True)
+    monkeypatch.setattr(sys.modules[effect.__module__], "FINE", 700)
+    assert effect(Float(0.0, 1.0), places, best, 700, chance=True) == pytest.approx(together, rel=0.01)
 
 
 def branches(params):

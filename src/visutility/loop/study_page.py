@@ -28,6 +28,7 @@ __all__ = ["StudyView", "read_view", "study_page", "view_of"]
 
 PAIRED: Final = 3  # parameters that are looked at in pairs
 SLICES: Final = 12
+BARS: Final = 24
 LITTLE: Final = 0.02  # a share of importance that is not worth a pair
 BELIEVED: Final = 0.3  # skill from which the model's order of the parameters is used
 OFTEN: Final = 0.25  # a share of failed trials that needs a look
@@ -168,7 +169,7 @@ def _importance(one: _Known, of: str) -> Section:
         if not said.unknown:
             measures.append(name)
             shown.append(said)
-    rows = [(name, [said.shares[name] for said in shown]) for name in one.names]
+    rows = [(name, [said.shares[name] for said in shown]) for name in one.names[:BARS]]
     total, first = one.by_model.effects, one.by_model.first or {}
     listed_rows = [
         (name, *(said.shares[name] for said in shown), total[name], first.get(name), one.by_rank.effects[name])
@@ -179,7 +180,8 @@ def _importance(one: _Known, of: str) -> Section:
         "Shares add up to 100 %. The surrogate's are over the whole space, interactions included; the others say what "
         "tells the best trials from the rest where the study searched, so that a strategy that closed in blurs them."
     )
-    chart = bar_chart(rows, measures, title=f"Importance of each parameter{of}", note=_model_note(one.model))
+    more = f" The {BARS} of {len(one.names)} that matter most." if len(one.names) > BARS else ""
+    chart = bar_chart(rows, measures, title=f"Importance of each parameter{of}", note=_model_note(one.model) + more)
     return Section(heading, lead, [chart, folded("Importance, as a table", table("Importance", heads, listed_rows))])
 
 

@@ -31,11 +31,12 @@ from typing import Final
 
 import numpy as np
 
-from visutility.tune.insight.evidence import Array, Evidence
+from visutility.tune.insight.evidence import Array, Evidence, Indices
 from visutility.tune.space import Choice, Mask, Parameter, Units
 
 SHARES: Final = tuple(tenths / 10 for tenths in range(1, 10))
 CELLS: Final = 64  # of the axis on which densities are compared
+FINE: Final = 512  # steps in which more trials than this are taken together
 COUNTED: Final = 16  # a grid of at most so many values is compared value by value, without smoothing
 
 
@@ -60,28 +61,42 @@ def effect(parameter: Parameter, places: Units, best: Mask, trials: int, *, chan
     m, k = len(places), int(best.sum())
     if parameter.count == 1 or m < 2 or k in (0, m):
         return 0.0
-    kernels = _kernels(parameter, places, best)
-    among_best, among_all = kernels[best].mean(axis=0), kernels.mean(axis=0)
+    kernels, of_best, of_all = _kernels(parameter, places, best)
+    among_best, among_all = of_best @ kernels, of_all @ kernels
     there = among_all > 0.0
     squares = (among_best - among_all)[there] ** 2
     if chance:
-        squares -= kernels.var(axis=0)[there] * (m - k) / (k * (m - 1))
+        variance = of_all @ kernels**2 - among_all**2
+        squares -= variance[there] * (m - k) / (k * (m - 1))
     return m / trials * (k / m) ** 2 * float(np.sum(squares / among_all[there]))
 
 
-def _kernels(parameter: Parameter, places: Units, best: Mask) -> Array:
-    """Return what each trial (m,) adds to a density over c cells: (m, c), rows of sum 1.
+def _kernels(parameter: Parameter, places: Units, best: Mask) -> tuple[Array, Array, Array]:
+    """Return what trials at b places add to a density over c cells (b, c), rows of sum 1, and how the best and all
+    trials spread over these places (b,), (b,), each of sum 1.
 
-    Few values: a one. Others: a normal kernel, cut off at the ends of the range, whose width is Scott's for the best.
+    Few values: each is a place and a cell. Others: a normal kernel, cut off at the ends of the range, whose width is
+    Scott's for the best; many trials are taken together in fine steps first.
     """
     count = parameter.count
     if count is not None and (count <= COUNTED or (isinstance(parameter, Choice) and not parameter.ordered)):
-        indices = [parameter.index(parameter.from_unit(place)) for place in places]
-        return np.eye(count)[indices]
+        at, which = np.unique(places, return_inverse=True)
+        return np.eye(len(at)), *_spread(which, best, len(at))
+    at, which = places, np.arange(len(places))
+    if len(places) > FINE:
+        at, which = (np.arange(FINE) + 0.5) / FINE, np.minimum((places * FINE).astype(np.intp), FINE - 1)
     middles = (np.arange(CELLS) + 0.5) / CELLS
-    off = (middles - places[:, None]) / _width(places[best])
+    off = (middles - at[:, None]) / _width(places[best])
     masses = np.exp(-0.5 * np.minimum(off * off, 1e3)) + 1e-300
-    return np.asarray(masses / masses.sum(axis=1, keepdims=True))
+    return masses / masses.sum(axis=1, keepdims=True), *_spread(which, best, len(at))
+
+
+def _spread(which: Indices, best: Mask, places: int) -> tuple[Array, Array]:
+    """Shares of the best and of all trials at each place."""
+    return (
+        np.bincount(which[best], minlength=places) / best.sum(),
+        np.bincount(which, minlength=places) / len(which),
+    )
 
 
 def _width(places: Units) -> float:

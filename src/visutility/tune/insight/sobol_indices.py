@@ -22,6 +22,7 @@ from visutility.tune.insight.evidence import Array
 from visutility.tune.insight.model import Model
 
 ROWS: Final = 1024
+PREDICTIONS: Final = 2**16  # about so many at most: fewer rows where there are many parameters
 
 
 @final
@@ -33,14 +34,16 @@ class Indices:
     total: Array
 
 
-def sobol_indices(model: Model, *, rows: int = ROWS) -> Indices:
-    """Return the indices of a model's mean over the whole space, from `rows` (d + 2) predictions. `rows`: a power of 2.
+def sobol_indices(model: Model, *, rows: int | None = None) -> Indices:
+    """Return the indices of a model's mean over the whole space, from `rows` (d + 2) predictions, `rows` a power of 2.
 
     All 0 where the mean is the same everywhere.
     """
     from scipy.stats import qmc
 
     dim = model.seen.space.dim
+    if rows is None:
+        rows = min(ROWS, 2 ** max(6, int(np.log2(PREDICTIONS / (dim + 2)))))
     both = qmc.Sobol(2 * dim, scramble=True, rng=rng(0, "insight", "sobol")).random(rows)
     a, b = both[:, :dim], both[:, dim:]
     at_a, at_b = model.mean(a), model.mean(b)
