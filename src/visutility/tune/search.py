@@ -46,9 +46,24 @@ class Search:
         spent = self.budget is not None and self.asked >= self.budget
         if self.queue and not spent:
             return Trial(self.asked, dict(self.queue[0]), ENQUEUED)
-        again = self.options.stopping.resume(self.seen) if self.options.stopping and self.paused else None
+        again = self._again(closing=spent)
         if again is not None:
-            return replace(next(one for one in self.paused if one.number == again), state=PENDING)
+            return again
+        try:
+            return self._suggested(spent=spent)
+        except StudyClosed:
+            again = self._again(closing=True)
+            if again is None:
+                raise
+            return again
+
+    def _again(self, *, closing: bool) -> Trial | None:
+        """A paused trial that is worth more than a new one, or worth finishing when no new ones will come."""
+        rule = self.options.stopping
+        number = rule.resume(self.seen, closing=closing) if rule and self.paused else None
+        return next((replace(one, state=PENDING) for one in self.paused if one.number == number), None)
+
+    def _suggested(self, *, spent: bool) -> Trial:
         if spent:
             raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
         rule = self.options.stop_when
@@ -60,14 +75,22 @@ class Search:
 
     @property
     def believed(self) -> State:
-        """The state a suggestion is made from: pruned and paused trials have the final values expected of them."""
+        """The state a suggestion is made from: pruned and paused trials have the final values expected of them.
+
+        Those of whose end too little is known are pending.
+        """
         rule = self.options.stopping
         if rule is None or len(self.options.objectives) > 1 or all(c.state == COMPLETE for c in self.seen.curves):
             return self.state
         ends = rule.estimates(self.seen)
-        state = self.state.with_values(ends)
+        cut = {curve.number for curve in self.seen.curves if curve.state == PRUNED and curve.number not in ends}
+        state = self.state.with_values(ends).without_value(cut) if cut else self.state.with_values(ends)
         for trial in self.paused:
-            state = state.with_observed(Observation(trial.number, dict(trial.params), ends.get(trial.number)))
+            params = dict(trial.params)
+            if trial.number in ends:
+                state = state.with_observed(Observation(trial.number, params, ends[trial.number]))
+            else:
+                state = state.with_pending(trial.number, params)
         return state
 
     def with_asked(self, trial: Trial) -> "Search":

@@ -6,7 +6,7 @@ trial's number)`, so that replaying what was asked and told gives the same study
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, final
 
@@ -128,6 +128,17 @@ class State:
         seen = tuple(replace(o, value=values[o.number]) if o.number in values else o for o in self.observed)
         column = np.array([math.nan if o.value is None else o.value for o in seen], dtype=np.float64)
         return replace(self, observed=seen, _encoded=Encoded.of(self.units, self.masks, column))
+
+    def without_value(self, numbers: Set[int]) -> "State":
+        """Return this state with these observed trials pending, as if what they told were not known yet."""
+        kept = np.array([o.number not in numbers for o in self.observed], dtype=bool)
+        again = tuple((o.number, o.params) for o in self.observed if o.number in numbers)
+        return replace(
+            self,
+            observed=tuple(o for o in self.observed if o.number not in numbers),
+            pending=(*self.pending, *again),
+            _encoded=Encoded.of(self.units[kept], self.masks[kept], self.values[kept]),
+        )
 
     def with_space(self, space: Space) -> "State":
         """Return this state over a space whose parameters or ranges changed: configurations are adopted into it.

@@ -83,13 +83,16 @@ class AbstractStopping(ABC):
     def goes_on(self, seen: Seen, now: Curve) -> bool:
         """Return whether the trial with the curve `now`, which has at least one report, should go on."""
 
-    def resume(self, seen: Seen) -> int | None:
-        """Return the number of the paused trial that is worth more than a new one, None: ask for a new one."""
-        del seen
+    def resume(self, seen: Seen, *, closing: bool) -> int | None:
+        """Return the number of the paused trial that is worth more than a new one, None: ask for a new one.
+
+        `closing` says that the budget is spent and no new one will come.
+        """
+        del seen, closing
         return None
 
     def estimates(self, seen: Seen) -> Mapping[int, float]:
-        """Return what to believe of pruned and paused trials, by number: a final value each.
+        """Return what to believe of pruned and paused trials, by number: a final value each that something is known of.
 
         By default the last value reported, which is what a complete trial would have been judged by.
         """

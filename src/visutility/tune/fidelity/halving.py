@@ -49,9 +49,13 @@ class Asha(AbstractStopping):
         rung = _rung_reached(now, self.first, self.factor)
         return rung is None or _among_best(seen.curves, now, rung, self.factor, strict=self.promote)
 
-    def resume(self, seen: Seen) -> int | None:
-        """Return the paused trial to promote: the best one of the highest rung that has one."""
-        return _promoted(seen.curves, self.first, self.factor) if self.promote else None
+    def resume(self, seen: Seen, *, closing: bool) -> int | None:
+        """Return the paused trial to promote: the best one of the highest rung that has one.
+
+        When no new trials will come and none is complete, the best of those that came farthest.
+        """
+        found = _promoted(seen.curves, self.first, self.factor) if self.promote else None
+        return _farthest(seen) if found is None and closing else found
 
 
 @final
@@ -91,16 +95,14 @@ class Hyperband(AbstractStopping):
         rivals = [curve for curve in seen.curves if self.bracket(curve.number) == mine]
         return _among_best(rivals, now, rung, self.factor, strict=self.promote)
 
-    def resume(self, seen: Seen) -> int | None:
+    def resume(self, seen: Seen, *, closing: bool) -> int | None:
         """Return the paused trial to promote, of the first bracket that has one."""
-        if not self.promote:
-            return None
-        for at, (_, first) in enumerate(self.brackets):
+        for at, (_, first) in enumerate(self.brackets if self.promote else ()):
             mine = [curve for curve in seen.curves if self.bracket(curve.number) == at]
             found = _promoted(mine, first, self.factor)
             if found is not None:
                 return found
-        return None
+        return _farthest(seen) if closing else None
 
 
 def brackets(longest: int, factor: int) -> tuple[tuple[int, int], ...]:
@@ -150,6 +152,14 @@ def _promoted(curves: Sequence[Curve], first: int, factor: int) -> int | None:
         if waiting:
             return min(waiting, key=lambda c: (c.at(rung), c.number)).number
     return None
+
+
+def _farthest(seen: Seen) -> int | None:
+    """The paused trial that came farthest, the best of several; None when there is none, or a trial is complete."""
+    paused = [curve for curve in seen.paused if curve.steps]
+    if not paused or any(curve.state == "complete" for curve in seen.curves):
+        return None
+    return min(paused, key=lambda c: (-c.steps[-1], c.values[-1], c.number)).number
 
 
 def _true_or_false(name: str, value: object) -> None:

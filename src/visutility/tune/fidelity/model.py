@@ -14,6 +14,7 @@ that is the prior of Swersky et al. (2014) in log steps. The more curves, the le
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, final
 
 import numpy as np
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 from visutility.tune.fidelity.contract import Curve
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 RATIO: Final = 1.45  # of one knot's step to the one before it
-LEVEL, DECAY, DRIFT, NOISE = 1.0, 0.6, 0.15, 0.01  # variances of the prior's parts, relative to the values' own
-BELIEF: Final = 6.0  # curves that the prior of S is worth
+LEVEL, DECAY, DRIFT, NOISE = 1.0, 0.15, 0.01, 0.001  # variances of the prior's parts, relative to the values' own
+RATES: Final = (0.25, 0.5, 1.0, 2.0)  # of the power laws: 1 at the first knot, 0 at the last
+BELIEF: Final = 3.0  # curves that the prior of S is worth
 ROUNDS: Final = 8  # of expectation-maximisation
 WIDE: Final = 4.0  # prior variance of m, in those of S
 
@@ -45,24 +48,37 @@ class CurveModel:
     low: float
     scale: float
     best: float
-    finals: int  # curves that reached the horizon
+    reached: int  # curves that came to the horizon
+
+    def finals(self, curves: Sequence[Curve]) -> list[float]:
+        """Return the expected final value of each curve, compressed. O(patterns · g³ + curves · g)."""
+        values = self.squeeze(np.array([at_knots(curve, self.knots) for curve in curves]))
+        ends = np.full(len(curves), self.mean[-1])
+        for seen, _, rows in patterns(values):
+            if len(seen) and seen[-1] == len(self.knots) - 1:
+                ends[rows] = values[rows, -1]
+            elif len(seen):
+                gain = np.linalg.solve(self.cov[seen[:, None], seen], self.cov[seen, -1])
+                ends[rows] += (values[rows[:, None], seen] - self.mean[seen]) @ gain
+        return [float(end) for end in ends]
 
     def final(self, curve: Curve) -> tuple[float, float]:
         """Return mean and standard deviation of the compressed value the curve would end with. O(g³)."""
-        values = self.squeeze(at_knots(curve, self.knots))
-        seen = np.flatnonzero(~np.isnan(values))
-        last = len(self.knots) - 1
-        if len(seen) and seen[-1] == last:
-            return float(values[last]), 0.0
-        between = self.cov[last, seen]
-        gain = np.linalg.solve(self.cov[np.ix_(seen, seen)], between)
-        mean = float(self.mean[last] + gain @ (values[seen] - self.mean[seen]))
-        variance = max(1e-12, float(self.cov[last, last] - gain @ between))
-        return mean, math.sqrt(variance * (1.0 + 1.0 / max(1, self.finals)))
+        ((seen, _, _),) = patterns(at_knots(curve, self.knots)[None])
+        (mean,) = self.finals([curve])
+        if len(seen) and seen[-1] == len(self.knots) - 1:
+            return mean, 0.0
+        between = self.cov[seen, -1]
+        left = self.cov[-1, -1] - between @ np.linalg.solve(self.cov[seen[:, None], seen], between)
+        return mean, math.sqrt(max(0.0, float(left)) * (1.0 + 1.0 / max(1, self.reached)))
 
-    def fresh(self) -> tuple[float, float]:
-        """Return mean and standard deviation of the compressed final value of a trial nothing is known of."""
-        return float(self.mean[-1]), math.sqrt(float(self.cov[-1, -1]))
+    def known_from(self, share: float) -> int:
+        """Return the first knot up to which the values take this share of the variance from the final one."""
+        for count in range(1, len(self.knots)):
+            between = self.cov[:count, -1]
+            if between @ np.linalg.solve(self.cov[:count, :count], between) >= share * self.cov[-1, -1]:
+                return self.knots[count - 1]
+        return self.knots[-1]
 
     def squeeze(self, values: Array) -> Array:
         """Return values compressed: linear near the best one, logarithmic far from it. Keeps their order."""
@@ -80,8 +96,9 @@ def knots_between(first: int, horizon: int) -> tuple[int, ...]:
     return (*sorted(first - 1 + count for count in found if count * 1.2 < length), horizon)
 
 
-def at_knots(curve: Curve, knots: Sequence[int]) -> Array:
-    """Return the curve's value at each knot, (g,), NaN where there is none: the mean of its last reports before it.
+@lru_cache(maxsize=4096)
+def at_knots(curve: Curve, knots: tuple[int, ...]) -> Array:
+    """Return the curve's value at each knot, (g,), read-only: the mean of its last reports before it, NaN without any.
 
     Those in the last eighth of the steps up to a knot count, at least one, so that noise is averaged where it costs
     nothing. A curve that goes beyond the horizon ends there.
@@ -95,11 +112,27 @@ def at_knots(curve: Curve, knots: Sequence[int]) -> Array:
             first = max(start, int(np.searchsorted(steps, knot - knot // 8)))
             found[at] = values[min(first, end - 1) : end].mean()
         start = end
+    found.flags.writeable = False
     return found
 
 
-def fit(curves: Sequence[Curve], horizon: int) -> CurveModel:
-    """Return the model of curves, each with at least one report. O(rounds · knots · (knots³ + n knots²))."""
+def patterns(values: Array) -> list[tuple[Indices, Indices, Indices]]:
+    """Return rows of (n, g) that lack the same values together: columns present, columns missing, rows."""
+    groups: dict[bytes, list[int]] = {}
+    missing = np.isnan(values)
+    for row, mask in enumerate(missing):
+        groups.setdefault(mask.tobytes(), []).append(row)
+    return [
+        (np.flatnonzero(~missing[rows[0]]), np.flatnonzero(missing[rows[0]]), np.asarray(rows))
+        for rows in groups.values()
+    ]
+
+
+def fit(curves: Sequence[Curve], horizon: int, rivals: Sequence[Curve] | None = None) -> CurveModel:
+    """Return the model of curves, each with at least one report. O(rounds · knots · (knots³ + n knots²)).
+
+    `best` is among `rivals`, by default among `curves`.
+    """
     knots = knots_between(min(curve.steps[0] for curve in curves), horizon)
     raw = np.array([at_knots(curve, knots) for curve in curves]).reshape(-1, len(knots))
     raw = raw[~np.isnan(raw).all(axis=1)]
@@ -110,33 +143,27 @@ def fit(curves: Sequence[Curve], horizon: int) -> CurveModel:
     spread = max(float(np.nanvar(z)), 1e-6)
     prior = spread * shape_of(knots)
     mean, cov = _maximised(z, prior)
-    ends = z[~np.isnan(z[:, -1]), -1]
-    best = float(ends.min()) if len(ends) else float(mean[-1])
-    return CurveModel(knots, mean, cov, low, scale, best, len(ends))
+    ends = [at_knots(curve, knots)[-1] for curve in (curves if rivals is None else rivals)]
+    there = [end for end in ends if not math.isnan(end)]
+    best = float(np.arcsinh((min(there) - low) / scale)) if there else float(np.nanmin(z))
+    return CurveModel(knots, mean, cov, low, scale, best, int((~np.isnan(z[:, -1])).sum()))
 
 
 def shape_of(knots: Sequence[int]) -> Array:
     """Return the prior covariance of a curve at the knots, (g, g), for values of variance about one."""
     u = np.log(np.asarray(knots, dtype=np.float64) - knots[0] + 1.0)
     t = np.exp(u)
-    left = (t**-0.5 - t[-1] ** -0.5) / max(t[0] ** -0.5 - t[-1] ** -0.5, 1e-12)  # 1 at the first knot, 0 at the last
+    laws = [(t**-rate - t[-1] ** -rate) / max(t[0] ** -rate - t[-1] ** -rate, 1e-12) for rate in RATES]
     back = u[-1] - u
     drift = np.minimum(back[:, None], back[None, :])
-    shape: Array = LEVEL + DECAY * np.outer(left, left) + DRIFT * drift + NOISE * np.eye(len(u))
+    shape: Array = LEVEL + DECAY * sum(np.outer(law, law) for law in laws) + DRIFT * drift + NOISE * np.eye(len(u))
     return shape
 
 
 def _maximised(z: Array, prior: Array) -> tuple[Array, Array]:
     """Return mean (g,) and covariance (g, g) of rows z (n, g) with NaN where missing, given the prior covariance."""
     g = z.shape[1]
-    missing = np.isnan(z)
-    groups: dict[bytes, list[int]] = {}
-    for row, mask in enumerate(missing):
-        groups.setdefault(mask.tobytes(), []).append(row)
-    parts = [
-        (np.flatnonzero(~missing[rows[0]]), np.flatnonzero(missing[rows[0]]), np.asarray(rows))
-        for rows in groups.values()
-    ]
+    missing, parts = np.isnan(z), patterns(z)
     centre = float(np.nanmean(z))
     inverse_wide = np.linalg.inv(WIDE * prior)
     mean, cov = np.full(g, centre), prior
@@ -146,10 +173,10 @@ def _maximised(z: Array, prior: Array) -> tuple[Array, Array]:
         for seen, unseen, rows in parts:
             if not len(unseen):
                 continue
-            gain = np.linalg.solve(cov[np.ix_(seen, seen)], cov[np.ix_(seen, unseen)])
-            filled[np.ix_(rows, unseen)] = mean[unseen] + (z[np.ix_(rows, seen)] - mean[seen]) @ gain
-            left = cov[np.ix_(unseen, unseen)] - cov[np.ix_(unseen, seen)] @ gain
-            extra[np.ix_(unseen, unseen)] += len(rows) * left
+            gain = np.linalg.solve(cov[seen[:, None], seen], cov[seen[:, None], unseen])
+            filled[rows[:, None], unseen] = mean[unseen] + (z[rows[:, None], seen] - mean[seen]) @ gain
+            left = cov[unseen[:, None], unseen] - cov[unseen[:, None], seen] @ gain
+            extra[unseen[:, None], unseen] += len(rows) * left
         precision = np.linalg.inv(cov)
         total = filled.sum(axis=0)
         mean = np.linalg.solve(inverse_wide + len(z) * precision, inverse_wide @ np.full(g, centre) + precision @ total)
