@@ -119,7 +119,9 @@ def test_the_page_of_a_study_says_what_matters():
     assert f"The lowest loss is {best.value:.3g}" in page.verdict
     assert f"at trial {best.number} of 60" in page.verdict
     assert page.state == "working"
+    assert "The next 10 trials, at 50 s each (the median so far), are expected to gain" in said
     assert headings(page) == [
+        "Worth going on?",
         "The best configurations",
         "What matters",
         "Each parameter",

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final, final
 
+import numpy as np
+
 from visutility.loop import _study_figures as figures
 from visutility.loop._study_axes import configuration, listed
 from visutility.loop._study_tables import best_table, failures_table, improvements_table, parameters_table, states_table
-from visutility.loop.study_view import StudyView, read_view, view_of
-from visutility.report import Html, Page, Section, State, bar_chart, columns, folded, number, table
+from visutility.loop.study_view import StudyView, outlook_of_view, read_view, view_of
+from visutility.report import Html, Page, Section, State, bar_chart, columns, folded, number, percentage, table
 from visutility.tune.insight import (
     Evidence,
     Importance,
@@ -58,7 +60,7 @@ def study_page(view: StudyView, *, made: str = "") -> Page:
     Takes some seconds for 10,000 trials, and stays below 2 MB: figures of many trials draw some, and say so.
     """
     known = [_known(view, name) for name, _ in view.options.objectives]
-    sections: list[Section | None] = [_best(view)]
+    sections: list[Section | None] = [_outlook(view), _best(view)]
     for one in known:
         several = len(known) > 1
         sections += _matters(one, several)
@@ -127,6 +129,23 @@ def _chart(view: StudyView) -> Html:
     if not found:
         return Html("".join(charts))
     return Html("".join([found[0] if len(found) == 1 else columns(*found), columns(*charts)]))
+
+
+def _outlook(view: StudyView) -> Section | None:
+    """Whether to go on: what further trials are expected to gain, and how long they would take."""
+    ahead = outlook_of_view(view)
+    if ahead is None:
+        return None
+    low, high = (number(end) for end in ahead.interval)
+    spent = [(told - asked).total_seconds() for asked, told in view.times.values() if told is not None]
+    cost = f", at {number(float(np.median(spent)))} s each (the median so far)," if spent and max(spent) > 0 else ""
+    said = (
+        f"The next {ahead.trials} trials{cost} are expected to gain {number(ahead.gain)}; 90 % lies between {low} and "
+        f"{high}. A gain of {number(ahead.worth)} or more has a probability of {percentage(ahead.chance)}. All that is "
+        f"left to be found is expected to be worth {number(ahead.left)}; the last {ahead.trials} gained "
+        f"{number(ahead.lately)}."
+    )
+    return Section("Worth going on?", said)
 
 
 def _best(view: StudyView) -> Section:

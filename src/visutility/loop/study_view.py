@@ -3,16 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import final
+from typing import Final, final
 
 from sqlalchemy import Connection
 
+from visutility.core.errors import TrialNotFound
 from visutility.registry import studies
 from visutility.registry.study_times import study_times
 from visutility.tune.drive import Study
 from visutility.tune.options import Options
+from visutility.tune.outlook import Outlook
 from visutility.tune.space import Space
-from visutility.tune.trial import Trial
+from visutility.tune.standing import outlook_of
+from visutility.tune.strategy import Observation, State
+from visutility.tune.trial import COMPLETE, FAILED, PRUNED, Trial
+
+AHEAD: Final = 10  # trials that the page looks ahead
 
 Times = tuple[datetime, datetime | None]  # asked, and told or not yet
 
@@ -31,6 +37,19 @@ class StudyView:
     budget: int | None = None
     closed: bool = False
     times: Mapping[int, Times] = field(default_factory=dict)
+
+
+def outlook_of_view(view: StudyView, trials: int = AHEAD) -> Outlook | None:
+    """Return what the next `trials` would be expected to gain; None for several objectives, and for too few trials."""
+    if len(view.options.objectives) > 1:
+        return None
+    ended = [trial for trial in view.trials if trial.state in (COMPLETE, FAILED, PRUNED)]
+    observed = tuple(Observation(t.number, dict(t.params), *view.options.observed(t)) for t in ended)
+    state = State(view.space, 0, observed, problem=view.options.problem)
+    try:
+        return outlook_of(state, view.trials, view.options, trials, None, None)
+    except TrialNotFound:
+        return None
 
 
 def view_of(study: Study, name: str = "study") -> StudyView:
