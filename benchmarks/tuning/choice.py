@@ -128,14 +128,13 @@ NUMBERS = (
 )
 HARTMANN = (lambda seed: on_cube("hartmann-6", 6, hartmann6, seed, move=False),)
 MIXED = (mixed, conditional, many_choices)
-WIDE = tuple(
-    make
-    for dim in (40, 120)
-    for make in (
+WIDE, WIDER = (
+    (
         cube("few matter", dim, few_matter, 0.5),
         cube("levy", dim, levy, 0.55),
         cube("ackley", dim, ackley, 0.45),
     )
+    for dim in (40, 120)
 )
 
 REGIMES: dict[str, Regime] = {
@@ -145,6 +144,7 @@ REGIMES: dict[str, Regime] = {
     "numbers": Regime("numbers, 50 trials", (*NUMBERS, *HARTMANN), 50),
     "mixed": Regime("mixed and conditional, 50 trials", MIXED, 50),
     "tasks": Regime("real models, 30 trials", tasks(), 30, most_seeds=2),
+    "tasks four": Regime("real models, 4 trials", tasks(), 4, most_seeds=4),
     "tasks few": Regime("real models, 8 trials", tasks(), 8, most_seeds=4),
     "medium": Regime("numbers and mixed, 300 trials", (*NUMBERS, *HARTMANN, *MIXED), 300, LEARNERS, most_seeds=4),
     "long": Regime(
@@ -161,8 +161,9 @@ REGIMES: dict[str, Regime] = {
         most_seeds=2,
     ),
     "long mixed": Regime("mixed and conditional, 2,000 trials", MIXED, 2000, LEARNERS, most_seeds=2),
-    "wide": Regime("40 and 120 numbers, 100 trials", WIDE, 100, most_seeds=4),
-    "wide long": Regime("40 and 120 numbers, 500 trials", WIDE, 500, ("random", *LEARNERS), most_seeds=2),
+    "wide": Regime("40 numbers, 100 trials", WIDE, 100, most_seeds=4),
+    "wider": Regime("120 numbers, 100 trials", WIDER, 100, most_seeds=4),
+    "wider long": Regime("120 numbers, 500 trials", WIDER, 500, ("random", *LEARNERS), most_seeds=2),
     "parallel": Regime("numbers and mixed, 96 trials, 32 at a time", (*NUMBERS, *HARTMANN, *MIXED), 96, workers=32),
 }
 QUICK = ("finite", "few")

@@ -8,12 +8,15 @@ from typing import ClassVar
 import pytest
 
 from visutility.core.errors import InvalidSetting
-from visutility.tune import STRATEGIES, AbstractStrategy, Choice, Equals, Float, Int, Past, Space, factory
+from visutility.tune import STRATEGIES, AbstractStrategy, Choice, Equals, Float, Int, Past, Space, Study, factory
 from visutility.tune.factory import find_strategy, make_strategy
+from visutility.tune.priors import Near
+from visutility.tune.problem import Problem
 
 SMALL = Space({"k": Int(1, 4), "kind": Choice(["a", "b", "c"])})
 MIXED = Space({"lr": Float(1e-4, 1, log=True), "opt": Choice(["a", "b"]), "m": Float(0, 1, when=Equals("opt", "a"))})
 WIDE = Space({f"x{at}": Float(0, 1) for at in range(101)})
+NUMBERS = Space({"lr": Float(1e-4, 1, log=True), "k": Int(1, 900), "x": Float(0, 1, step=0.1)})
 PAST = Past("earlier", MIXED, (({"lr": 0.1, "opt": "b"}, 0.5), ({"lr": 0.2, "opt": "b"}, 0.4)))
 
 
@@ -31,7 +34,17 @@ PAST = Past("earlier", MIXED, (({"lr": 0.1, "opt": "b"}, 0.5), ({"lr": 0.2, "opt
         (MIXED, {"budget": 2, "modality": "image"}, "sobol", "2 trials"),
         (MIXED, {"budget": 3, "modality": "tabular"}, "sobol", "3 trials"),
         (MIXED, {"budget": 1}, "sobol", "1 trial with nothing to learn from before is best"),
-        (WIDE, {"budget": 50}, "random", "101 parameters are too many"),
+        (WIDE, {"budget": 50}, "local", "101 parameters are too many"),
+        (WIDE, {"budget": 50, "history": (PAST,)}, "local", "101 parameters are too many"),
+        (MIXED, {"budget": 16, "workers": 16}, "sobol", "all 16 trials run at once"),
+        (MIXED, {"budget": 17, "workers": 16}, "bayesian", "17 trials can learn"),
+        (MIXED, {"budget": 16, "workers": 16, "history": (PAST,)}, "bayesian", "2 trials of 1 earlier"),
+        (MIXED, {"budget": 9000}, "bayesian", "9000 trials can learn"),
+        (NUMBERS, {"budget": 2000}, "cmaes", "2000 trials are enough to learn .* over 3 numbers"),
+        (NUMBERS, {"budget": 1999}, "bayesian", "1999 trials can learn"),
+        (NUMBERS, {"budget": 2000, "history": (PAST,)}, "bayesian", "2 trials of 1 earlier"),
+        (NUMBERS, {"budget": 2000, "problem": Problem(priors=(("lr", Near(0.1)),))}, "bayesian", "cmaes .* priors"),
+        (NUMBERS, {"budget": 2000, "problem": Problem(objectives=2, constraints=1)}, "cmaes", "2000 trials"),
     ],
 )
 def test_auto_looks_and_says_why(space, seen, kind, says):
@@ -66,6 +79,17 @@ def test_an_unknown_strategy_is_refused_with_the_names():
 def test_a_bad_budget_is_refused(budget):
     with pytest.raises(InvalidSetting, match="is not a number of trials"):
         make_strategy(space=MIXED, budget=budget)
+
+
+@pytest.mark.parametrize("workers", [0, -3, 2.5, True, "10"])
+def test_bad_workers_are_refused(workers):
+    with pytest.raises(InvalidSetting, match="is not a number of workers"):
+        make_strategy(space=MIXED, workers=workers)
+
+
+def test_a_study_hands_its_workers_on():
+    assert Study(MIXED, budget=8, workers=8).strategy_name == "sobol"
+    assert Study(MIXED, budget=8).strategy_name == "bayesian"
 
 
 @dataclass(frozen=True)

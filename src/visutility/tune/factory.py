@@ -1,4 +1,4 @@
-"""Which strategy: by name, or chosen by looking at the space, the budget, the history and the kind of data.
+"""Which strategy: by name, or chosen by the space, the budget, the workers, the history and the kind of data.
 
 A strategy of another package is found by its entry point in the group `visutility.strategies`.
 """
@@ -19,7 +19,8 @@ AUTO = "auto"
 
 _FEW = {"image": 2}  # trials that cost minutes each: learn from the second on; elsewhere:
 _FEW_ELSEWHERE = 4
-_TOO_WIDE = 100  # parameters beyond which a surrogate does no better than an even spread
+_TOO_WIDE = 100  # parameters beyond which steps from the best trial do better than a surrogate
+_LONG = 2000  # trials over numbers alone from which on CMA-ES finds as much as a surrogate, at a fiftieth of the cost
 
 
 @final
@@ -55,7 +56,7 @@ def make_strategy(
         raise InvalidSetting(f"workers {workers!r} is not a number of workers", hint="give at least 1")
     reason = "it was asked for by name"
     if kind == AUTO:
-        kind, reason = _choose(space, budget, history, modality)
+        kind, reason = _choose(space, budget, history, modality, workers)
         if missed := find_strategy(kind).overlooks(problem):
             kind, reason = "bayesian", f"{kind} does not take {' and '.join(missed)} into account"
     cls = find_strategy(kind)
@@ -98,19 +99,34 @@ def find_strategy(kind: str) -> type[AbstractStrategy]:
     return loaded
 
 
-def _choose(space: Space, budget: int | None, history: Sequence[Past], modality: str | None) -> tuple[str, str]:
+def _choose(
+    space: Space, budget: int | None, history: Sequence[Past], modality: str | None, workers: int
+) -> tuple[str, str]:
+    """The rules of docs/strategies.md, which `benchmarks.tuning.choice` measures."""
     known = sum(len(past.trials) for past in history)
     few = _FEW.get(modality or "", _FEW_ELSEWHERE)
     if budget is not None and space.size is not None and space.size <= budget:
         return "grid", f"the space has only {space.size} configurations, and {budget} trials can try each of them"
     if space.dim > _TOO_WIDE:
-        return "random", f"{space.dim} parameters are too many for a surrogate to tell apart"
+        return "local", f"{space.dim} parameters are too many for a surrogate to tell apart"
+    if budget is not None and 1 < budget <= workers and not known:
+        return "sobol", f"all {_trials(budget)} run at once, so none can learn from another, and are best spread evenly"
     if budget is not None and budget <= few and not known:
         return "sobol", f"{_trials(budget)} with nothing to learn from before {_are(budget)} best spread evenly"
+    if budget is not None and budget >= _LONG and not known and _numbers_alone(space):
+        return "cmaes", f"{_trials(budget)} are enough to learn the objective's shape over {_kinds(space)}"
     learn = f"{_trials(known)} of {len(history)} earlier stud{'y' if len(history) == 1 else 'ies'} inform the search"
     start = f"{'an open number of trials' if budget is None else _trials(budget)} can learn from one another"
     costly = ", and each trial on images costs enough to choose it with care" if modality == "image" else ""
     return "bayesian", f"{learn if known else start} over {_kinds(space)}{costly}"
+
+
+def _numbers_alone(space: Space) -> bool:
+    """Whether every parameter is a number, or ordered like one, and always active."""
+    return all(
+        parameter.when is None and (not isinstance(parameter, Choice) or parameter.ordered)
+        for parameter in space.parameters.values()
+    )
 
 
 def _trials(count: int) -> str:
