@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     sizes = (20, 40) if given.quick else tuple(n for n in SIZES if n <= given.to)
     seeds = range(1 if given.quick else given.seeds)
-    rows = {name: ours(name) for name in ("bayesian", "random", "sobol")}
+    rows = {name: ours(name) for name in ("bayesian", "tpe", "cmaes", "local", "random", "sobol")}
     if find_spec("optuna"):
         peers = ("TPESampler", "GPSampler") if find_spec("torch") else ("TPESampler",)
         rows |= {f"optuna {name}": optunas(name) for name in peers}
