@@ -145,6 +145,18 @@ def test_two_trials_and_equal_rows_are_a_history():
     assert asked(history, count=8)[0] == point
 
 
+def test_a_history_whose_best_is_outdone_at_once_is_left_alone_for_good():
+    """After the drop the history has no say: any two histories with the same first configuration go on alike."""
+    point = {"x": 0.1, "y": 0.1, "z": 0.1}
+    draw = rng(4, "others")
+    others = [{name: float(v) for name, v in zip("xyz", draw.random(3), strict=True)} for _ in range(30)]
+    histories = [[[(point, -9.0), *((params, float(draw.random())) for params in others)]] for _ in range(2)]
+    first, second = (asked(history, count=7) for history in histories)
+    assert first[0] == second[0] == point
+    assert bowl(first[1]) < bowl(point)
+    assert first == second
+
+
 def test_failed_and_pending_trials_are_survived():
     study = Study(SPACE, strategy="bayesian", seed=2, history=[past(bowl, 1)])
     waiting = [study.ask() for _ in range(4)]

@@ -23,7 +23,7 @@ from visutility.tune.surrogate.design import first_design
 from visutility.tune.surrogate.failure import success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Posterior, Prior
-from visutility.tune.surrogate.memory import Memory, recall
+from visutility.tune.surrogate.memory import Memory, outdone, recall
 from visutility.tune.surrogate.model import FIRST, Seen, process_of, rows_seen
 from visutility.tune.surrogate.region import box_around
 from visutility.tune.surrogate.terms import Gain, Sum
@@ -86,7 +86,7 @@ class Bayesian(AbstractStrategy):
         needed, turn = self.initial, number
         if memory is not None:
             belief = memory.belief(seen)
-            useless = belief.useless > USELESS
+            useless = belief.useless > USELESS or outdone(state)
             if not useless and number % HEDGE != 1:
                 found = self._with_memory(state, plan, seen, memory, belief, draw)
                 return found or _spread(state, plan, number, draw, self.initial)

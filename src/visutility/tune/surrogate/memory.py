@@ -12,7 +12,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from visutility.tune.space import Choice, Mask, Params, Units
-from visutility.tune.strategy import Past
+from visutility.tune.strategy import Past, State
 from visutility.tune.surrogate.features import Layout
 from visutility.tune.surrogate.gp import Array, Hyper, Indices, Posterior, Prior, fit
 from visutility.tune.surrogate.model import BAD, Seen, thinned
@@ -67,6 +67,16 @@ class Memory:
     @property
     def _z(self) -> Array:
         return np.asarray(self.x / self.hyper.lengths[self.groups])
+
+
+def outdone(state: State) -> bool:
+    """Whether trial 0, the earlier configuration expected most of, did worse than trial 1, the study's own first.
+
+    Where the past is of use that hardly happens. Then it is left alone for good.
+    """
+    first = {seen.number: seen.value for seen in state.observed if seen.number < 2}
+    old, own = first.get(0), first.get(1)
+    return old is not None and own is not None and own < old
 
 
 _kept: dict[int, tuple[tuple[Past, ...], Layout, Memory | None]] = {}  # the same tuple is remembered once
