@@ -16,15 +16,15 @@ from visutility.tune.listing import listing
 from visutility.tune.space import Mask, Params, Units
 from visutility.tune.strategies._fresh import fresh, taken
 from visutility.tune.strategy import AbstractStrategy, State
-from visutility.tune.surrogate.acquisition import Improvement, Target, maximise
+from visutility.tune.surrogate.acquisition import Improvement, Process, Target, maximise
 from visutility.tune.surrogate.aims import one_value, several_values
 from visutility.tune.surrogate.beliefs import believed
 from visutility.tune.surrogate.design import first_design
 from visutility.tune.surrogate.failure import success
 from visutility.tune.surrogate.features import Layout, layout
-from visutility.tune.surrogate.gp import Array, Posterior, Prior
+from visutility.tune.surrogate.gp import Array, Prior
 from visutility.tune.surrogate.memory import Memory, outdone, recall
-from visutility.tune.surrogate.model import FIRST, Seen, process_of, rows_seen
+from visutility.tune.surrogate.model import FIRST, Seen, bent_process_of, process_of, rows_seen
 from visutility.tune.surrogate.region import box_around
 from visutility.tune.surrogate.terms import Gain, Sum
 from visutility.tune.surrogate.transfer import Belief
@@ -33,7 +33,9 @@ EXACT: Final = Prior(noise=(-7.0, 2.0))
 NOISY: Final = Prior()
 TURNS: Final = ((EXACT, 0.0), (NOISY, 0.0), (EXACT, 0.3), (NOISY, 0.3))  # by trial number: prior, least improvement
 CENTRES: Final = 16  # best trials that the search for the next one knows of
+FULL: Final = 128  # of more trials than these, candidates become fewer as trials become more
 HEDGE: Final = 3  # with a history, every third trial is chosen as if there were none
+SAME: Final = 1e-9  # rows of the cube that are closer are not told apart
 LOCAL: Final = 3  # beyond what the process sees, all but every third trial is chosen around the best one
 USELESS: Final = 0.5  # the history is left alone while it is more probably of no use than this
 
@@ -54,12 +56,15 @@ class Bayesian(AbstractStrategy):
     third trial, the second one first, is chosen as if there were no history, so that a misleading one is found out.
 
     `candidates` configurations are compared for each suggestion; the process sees at most `points` trials, so that
-    the cost of a suggestion is bounded (`surrogate.model`).
+    the cost of a suggestion is bounded (`surrogate.model`); beyond that, two of three suggestions are made by a process
+    of the trials nearest to the best one (`surrogate.region`). `bend_inputs` lets each number have a learnt curve
+    (`surrogate.inputs`).
     """
 
     initial: int = 5
     candidates: int = 512
-    points: int = 256
+    points: int = 192
+    bend_inputs: bool = False
     name: ClassVar[str] = "bayesian"
     learns: ClassVar[bool] = True
     heeds: ClassVar[frozenset[str]] = frozenset({"objectives", "constraints", "priors"})
@@ -69,6 +74,8 @@ class Bayesian(AbstractStrategy):
             value = getattr(self, what)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidSetting(f"{what} is {value!r}", hint=f"give a whole number of at least {least}")
+        if not isinstance(self.bend_inputs, bool):
+            raise InvalidSetting(f"bend_inputs is {self.bend_inputs!r}", hint="give True or False")
 
     def suggest(self, state: State, number: int) -> Params:
         """Return the configuration of the greatest expected improvement that no trial has had.
@@ -111,7 +118,8 @@ class Bayesian(AbstractStrategy):
             centre = seen.x[int(np.argmin(seen.values))]
             prior, least = _turn(state, number // LOCAL)
         rows, anchor = rows_seen(seen, self.points, centre)
-        process = process_of(seen, plan, prior, self.points, rows, anchor)
+        make = bent_process_of if self.bend_inputs else process_of
+        process = make(seen, plan, prior, self.points, rows, anchor)
         seen, units, masks = seen.some(rows), units[rows], masks[rows]
         target, order = _target(state, plan, seen, process, least, self.points)
         box = None if centre is None else box_around(centre, seen.x, units, masks, plan)
@@ -140,11 +148,12 @@ class Bayesian(AbstractStrategy):
         box: Units | None = None,
     ) -> Units:
         best = np.argsort(means, kind="stable")[:CENTRES]
-        return maximise(target, units[best], masks[best], draw, self.candidates, box)
+        count = max(self.candidates * FULL // max(len(means), FULL), self.candidates // 4)
+        return maximise(target, units[best], masks[best], draw, count, box)
 
 
 def _target(
-    state: State, plan: Layout, seen: Seen, process: Posterior, least: float, points: int
+    state: State, plan: Layout, seen: Seen, process: Process, least: float, points: int
 ) -> tuple[Target, Array]:
     """The acquisition for one objective, and what orders the completed trials (n,) as places to search around."""
     means = process.mean(seen.x)
@@ -163,7 +172,7 @@ def _careful(wanted: Sum, seen: Seen, plan: Layout) -> Sum:
     return wanted if chance is None else replace(wanted, terms=(*wanted.terms, chance))
 
 
-def _lowest(process: Posterior, seen: Seen, means: Array) -> float:
+def _lowest(process: Process, seen: Seen, means: Array) -> float:
     """The least mean over completed (n,) and pending trials: what has to be improved on."""
     waiting = process.mean(seen.pending) if len(seen.pending) else means
     return float(min(means.min(), waiting.min()))
@@ -205,6 +214,8 @@ def _untried(state: State, seen: Seen, found: Units) -> Params | None:
     """The first row (d,) of `found` whose configuration no trial has had; None when there is none."""
     tried = np.concatenate([state.units, seen.pending_units])
     for row in found:
+        if len(tried) and np.abs(tried - row).max(axis=1).min() < SAME:
+            continue
         params = state.space.decode(row)
         if not (tried == state.space.encode(params)[0]).all(axis=1).any():
             return params

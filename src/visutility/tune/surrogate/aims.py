@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.tune.strategy import State
+from visutility.tune.surrogate.acquisition import Process
 from visutility.tune.surrogate.beliefs import STRENGTH, Weight, believed, borne_out
 from visutility.tune.surrogate.feasible import Feasible, constraint_terms, feasible_rows
 from visutility.tune.surrogate.features import Layout
-from visutility.tune.surrogate.gp import Posterior, Prior
+from visutility.tune.surrogate.gp import Prior
 from visutility.tune.surrogate.model import Seen
 from visutility.tune.surrogate.multi import BEHIND, processes, several_gain
 from visutility.tune.surrogate.terms import Gain, Sum, Term
@@ -20,7 +21,7 @@ LIKELY: Final = 0.5  # a pending trial counts as feasible when that is at least 
 
 
 def one_value(
-    state: State, plan: Layout, seen: Seen, process: Posterior, means: Array, less: float, points: int
+    state: State, plan: Layout, seen: Seen, process: Process, means: Array, less: float, points: int
 ) -> tuple[Sum, Array]:
     """Return the acquisition of one objective under the constraints and beliefs of `state.problem`.
 

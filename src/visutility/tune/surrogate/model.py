@@ -12,12 +12,13 @@ import numpy as np
 from visutility.tune.strategy import State
 from visutility.tune.surrogate.features import Layout
 from visutility.tune.surrogate.gp import Array, Factor, Hyper, Indices, Posterior, Prior, condition, factored, fit
+from visutility.tune.surrogate.inputs import Bent, Curves, fitted_curves
 from visutility.tune.surrogate.warp import bend_of, warped
 
 FIRST: Final = 2  # values before the first fit
 GROWTH: Final = 8  # the next fit is when the values have grown by an eighth of their number, by one at least,
 STRIDE: Final = 32  # and by this many at most
-FITTED: Final = 128  # values that a fit sees once there are more than the process sees
+FITTED: Final = 96  # values that a fit sees once there are more than the process sees
 BAD: Final = 0.5  # where a history is used, a failed trial stands at this quantile of the values
 
 
@@ -54,22 +55,43 @@ def own_process(seen: Seen, plan: Layout, prior: Prior, points: int, centre: Arr
 
     Up to `points` completed trials it sees them all. Of more, it sees a selection that changes at milestones, and every
     trial since the last one: the better half and, of the others, as many evenly over time; or with a `centre` (c,) in
-    feature space those nearest to it. It is certain of failed trials (the last `points`) and pending ones without
-    having learnt anything from them: the search has no reason to go there again.
+    feature space those nearest to it. A failed trial (the last `points`) counts as a middling one: that draws nothing
+    there, and `failure` keeps the search away. Pending ones have the value expected of them.
     """
     return process_of(seen, plan, prior, points, *rows_seen(seen, points, centre))
 
 
 def process_of(seen: Seen, plan: Layout, prior: Prior, points: int, rows: Indices, anchor: int) -> Posterior:
     """Return `own_process` for the rows that `rows_seen` chose."""
-    x, values = seen.x[rows], seen.values[rows]
+    hyper = _hyper(seen, plan, prior, points, rows, anchor)
+    return _process(seen, plan, points, rows, anchor, hyper)
+
+
+def bent_process_of(seen: Seen, plan: Layout, prior: Prior, points: int, rows: Indices, anchor: int) -> Bent:
+    """Return `process_of` with learnt curves of the numbers; the hyper-parameters are fitted again under them."""
+    hyper = _hyper(seen, plan, prior, points, rows, anchor)
+    x, values = seen.x[rows[:anchor]], seen.values[rows[:anchor]]
+    some = thinned(values, FITTED)
+    data = (values[some].tobytes(), plan.groups.tobytes())
+    curves = _curves(x[some].tobytes(), *data, plan.smooth_at.tobytes(), hyper.vector().tobytes())
+    hyper = _refitted(curves(x[some]).tobytes(), *data, prior, hyper.vector().tobytes())
+    bent = replace(seen, x=curves(seen.x), failed=curves(seen.failed), pending=curves(seen.pending))
+    return Bent(_process(bent, plan, points, rows, anchor, hyper), curves)
+
+
+def _hyper(seen: Seen, plan: Layout, prior: Prior, points: int, rows: Indices, anchor: int) -> Hyper:
     hyper = fitted(plan, seen.x[:points], seen.values[:points], prior)
-    if len(seen.values) > points:
-        some = thinned(values[:anchor], FITTED)
-        data = (x[some].tobytes(), values[some].tobytes(), plan.groups.tobytes())
-        hyper = _refitted(*data, prior, hyper.vector().tobytes())
-    factor = _factor(x.tobytes(), hyper.vector().tobytes(), plan.groups.tobytes(), anchor)
-    targets = warped(values)
+    if len(seen.values) <= points:
+        return hyper
+    some = rows[thinned(seen.values[rows[:anchor]], FITTED)]
+    data = (seen.x[some].tobytes(), seen.values[some].tobytes(), plan.groups.tobytes())
+    return _refitted(*data, prior, hyper.vector().tobytes())
+
+
+def _process(seen: Seen, plan: Layout, points: int, rows: Indices, anchor: int, hyper: Hyper) -> Posterior:
+    """The process of the rows, which also knows of failed trials, as middling ones, and of pending ones."""
+    factor = _factor(seen.x[rows].tobytes(), hyper.vector().tobytes(), plan.groups.tobytes(), anchor)
+    targets = warped(seen.values[rows])
     failed = seen.failed[-points:]
     if len(failed):
         factor = factor.with_rows(failed)
@@ -178,6 +200,14 @@ def _refitted(x_bytes: bytes, value_bytes: bytes, group_bytes: bytes, prior: Pri
     x = np.frombuffer(x_bytes).reshape(len(values), len(groups))
     bend = bend_of(values)
     return fit(x, bend(values), groups, prior.resolved(bend.rate), (Hyper.of(np.frombuffer(start)),))
+
+
+@lru_cache(maxsize=16)
+def _curves(x_bytes: bytes, value_bytes: bytes, group_bytes: bytes, column_bytes: bytes, hyper_bytes: bytes) -> Curves:
+    groups, columns = (np.frombuffer(given, dtype=np.intp) for given in (group_bytes, column_bytes))
+    x = np.frombuffer(x_bytes).reshape(-1, len(groups))
+    targets = warped(np.frombuffer(value_bytes))
+    return fitted_curves(x, targets, columns, Hyper.of(np.frombuffer(hyper_bytes)), groups)
 
 
 @lru_cache(maxsize=32)
