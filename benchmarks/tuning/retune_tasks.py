@@ -1,0 +1,241 @@
+"""Models re-tuned as their data change: digits and Fashion-MNIST under growing drift, and growing training sets.
+
+A sequence is a data set, a kind of model and a way of changing; its steps 0 to 4 are the same model on data that moved
+further. Every value is what a real model, trained at that step, makes of fresh rows of that step: log loss or error,
+lower is better. Values are kept on disk by their content, since training is what a run of the benchmark costs.
+"""
+
+import gzip
+import json
+import os
+import sqlite3
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from visutility.core.codec import dumps
+from visutility.core.rng import rng
+from visutility.data.corruptions import corrupt
+from visutility.tune import Choice, Equals, Float, Int, Params, Space
+
+STEPS: Final = 5
+ROOT: Final = Path(__file__).resolve().parents[2]
+CACHE: Final = ROOT / "build" / "bench-cache"
+FASHION: Final = Path(os.environ.get("FASHION_MNIST", ROOT.parent / "shared" / "data" / "fashion-mnist"))
+GROWTH: Final = (100, 135, 180, 245, 330)  # rows trained on at each step, the former ones among them
+DRIFTS: Final = {"noise": "gaussian-noise", "rotation": "rotation", "contrast": "contrast"}
+SEVERITY: Final = 0.6  # more of it at each step
+TRAIN, TEST = 220, 700
+
+Data = tuple[Any, Any, Any, Any]  # rows and labels to train on, rows and labels to test on
+
+
+@cache
+def images(name: str) -> tuple[Any, Any]:
+    """Images (n, h, w) in [0, 1] and their labels (n,)."""
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        return (found.images / 16.0).astype(np.float32), found.target
+    with gzip.open(FASHION / "t10k-images-idx3-ubyte.gz") as file:
+        pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
+    with gzip.open(FASHION / "t10k-labels-idx1-ubyte.gz") as file:
+        labels = np.frombuffer(file.read(), np.uint8, offset=8)
+    return pixels.astype(np.float32) / 255.0, labels
+
+
+def have(name: str) -> bool:
+    """Whether the data set is on this machine."""
+    return name == "digits" or (FASHION / "t10k-images-idx3-ubyte.gz").is_file()
+
+
+@cache
+def window(name: str, change: str, step: int) -> Data:
+    """The data of a step: where they drift, new rows that changed further; else more rows of the same to train on."""
+    x, y = images(name)
+    grows = change == "growth"
+    train = GROWTH[step] if grows else TRAIN
+    rows = rng(0 if grows else step, "window", name, change).permutation(len(y))
+    rows = np.concatenate([rows[TEST : TEST + train], rows[:TEST]])
+    x, y = x[rows], y[rows]
+    if not grows:
+        x = corrupt(x, DRIFTS[change], SEVERITY * step, seed=step)
+    if name == "fashion":  # 28 x 28 in blocks of 4 x 4
+        x = x.reshape(len(x), 7, 4, 7, 4).mean(axis=(2, 4))
+    flat = np.asarray(x.reshape(len(x), -1), dtype=np.float64)
+    flat = (flat - flat[:train].mean(0)) / np.maximum(flat[:train].std(0), 0.05)
+    return flat[:train], y[:train], flat[train : train + TEST], y[train : train + TEST]
+
+
+def log_loss(model: Any, data: Data) -> float:
+    x, y, u, v = data
+    p = model.fit(x, y).predict_proba(u)
+    at = np.searchsorted(model.classes_, v).clip(0, len(model.classes_) - 1)
+    return float(-np.log(np.maximum(p[np.arange(len(v)), at], 1e-4)).mean())
+
+
+def error(model: Any, data: Data) -> float:
+    x, y, u, v = data
+    return float(1.0 - model.fit(x, y).score(u, v))
+
+
+def svm(p: Params, data: Data) -> float:
+    from sklearn.svm import SVC
+
+    return error(SVC(max_iter=2000, **p), data)
+
+
+def linear(p: Params, data: Data) -> float:
+    from sklearn.linear_model import SGDClassifier
+
+    return log_loss(SGDClassifier(loss="log_loss", random_state=0, tol=None, **p), data)
+
+
+def network(p: Params, data: Data) -> float:
+    from sklearn.neural_network import MLPClassifier
+
+    return log_loss(MLPClassifier(max_iter=8, random_state=0, **p), data)
+
+
+def forest(p: Params, data: Data) -> float:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return log_loss(ExtraTreesClassifier(8, random_state=0, **p), data)
+
+
+_CURVED: Final = Equals("kernel", "rbf", "poly", "sigmoid")
+MODELS: Final[dict[str, tuple[Space, Callable[[Params, Data], float]]]] = {
+    "svm": (
+        Space(
+            {
+                "kernel": Choice(["linear", "rbf", "poly", "sigmoid"]),
+                "C": Float(1e-3, 1e3, log=True),
+                "gamma": Float(1e-5, 1e1, log=True, when=_CURVED),
+                "degree": Int(2, 5, when=Equals("kernel", "poly")),
+                "coef0": Float(-1.0, 1.0, when=Equals("kernel", "poly", "sigmoid")),
+            }
+        ),
+        svm,
+    ),
+    "linear": (
+        Space(
+            {
+                "penalty": Choice(["l1", "l2", "elasticnet"]),
+                "alpha": Float(1e-6, 1e1, log=True),
+                "l1_ratio": Float(0.0, 1.0, when=Equals("penalty", "elasticnet")),
+                "learning_rate": Choice(["constant", "optimal", "invscaling"]),
+                "eta0": Float(1e-5, 1e1, log=True, when=Equals("learning_rate", "constant", "invscaling")),
+                "max_iter": Int(2, 20, log=True),
+                "average": Choice([False, True]),
+            }
+        ),
+        linear,
+    ),
+    "network": (
+        Space(
+            {
+                "hidden_layer_sizes": Int(4, 64, log=True),
+                "activation": Choice(["relu", "tanh", "logistic"]),
+                "solver": Choice(["adam", "sgd"]),
+                "alpha": Float(1e-6, 1e1, log=True),
+                "learning_rate_init": Float(1e-4, 1.0, log=True),
+                "momentum": Float(0.0, 0.99, when=Equals("solver", "sgd")),
+                "batch_size": Choice([16, 32, 64, 128], ordered=True),
+            }
+        ),
+        network,
+    ),
+    "forest": (
+        Space(
+            {
+                "max_depth": Int(1, 20),
+                "max_features": Float(0.02, 1.0, log=True),
+                "min_samples_leaf": Int(1, 20, log=True),
+                "criterion": Choice(["gini", "entropy"]),
+                "bootstrap": Choice([False, True]),
+                "max_samples": Float(0.1, 1.0, when=Equals("bootstrap", True)),
+            }
+        ),
+        forest,
+    ),
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A model on data that change from step to step. `choose`: constants may be chosen on it."""
+
+    data: str
+    model: str
+    change: str
+    choose: bool
+    space: Space = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Data, model and change."""
+        return f"{self.data}-{self.model}-{self.change}"
+
+    def value(self, params: Params, step: int) -> float:
+        """What the model makes of the data at this step, lower is better."""
+        return float(remembered([self.name, step, params], lambda: self._evaluate(params, step)))
+
+    def _evaluate(self, params: Params, step: int) -> float:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            try:
+                value = MODELS[self.model][1](params, window(self.data, self.change, step))
+            except ValueError:  # training diverged
+                value = 10.0
+        return min(value, 10.0) if np.isfinite(value) else 10.0
+
+
+def sequences() -> list[Sequence]:
+    """All sequences whose data are here: two data sets, four models, three ways of changing. Every other one may be
+    used to choose constants; each half has every data set, model and change."""
+    changes = {"digits": ("rotation", "noise", "growth"), "fashion": ("contrast", "noise", "growth")}
+    return [
+        Sequence(data, model, change, (i + j + k) % 2 == 0, MODELS[model][0])
+        for i, data in enumerate(changes)
+        if have(data)
+        for j, model in enumerate(MODELS)
+        for k, change in enumerate(changes[data])
+    ]
+
+
+def _version() -> str:
+    import sklearn
+
+    return f"2 {np.__version__} {sklearn.__version__}"
+
+
+VERSION: Final = _version()
+
+
+@cache
+def _database() -> sqlite3.Connection:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    found = sqlite3.connect(CACHE / "retune.sqlite", timeout=60, isolation_level=None)
+    found.execute("PRAGMA journal_mode=WAL")
+    found.execute("PRAGMA synchronous=OFF")
+    found.execute("CREATE TABLE IF NOT EXISTS kept (key BLOB PRIMARY KEY, text TEXT) WITHOUT ROWID")
+    return found
+
+
+def remembered(key: Any, make: Callable[[], Any]) -> Any:
+    """Return `make()`, plain data, kept on disk under a key of plain data."""
+    digest = sha256(dumps([VERSION, key]).encode()).digest()
+    found = _database().execute("SELECT text FROM kept WHERE key = ?", (digest,)).fetchone()
+    if found is not None:
+        return json.loads(found[0])
+    value = make()
+    _database().execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (digest, json.dumps(value)))
+    return value
