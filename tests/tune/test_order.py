@@ -1,0 +1,88 @@
+"""The order of trials that strategies share: against brute force, and by hand."""
+
+import numpy as np
+import pytest
+
+from visutility.core.rng import rng
+from visutility.tune import Observation
+from visutility.tune.pareto import front
+from visutility.tune.problem import Problem
+from visutility.tune.strategies._order import (
+    BROKE,
+    FAILED,
+    WORKED,
+    best_first,
+    by_fronts,
+    crowding,
+    scalarised,
+    undominated,
+)
+
+
+def seen(*rows):
+    """Observations and values of (value, others, excess)."""
+    trials = [Observation(at, {}, value, others, excess) for at, (value, others, excess) in enumerate(rows)]
+    return trials, np.array([np.nan if value is None else value for value, _, _ in rows], dtype=np.float64)
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
+def test_the_front_is_that_of_the_slow_way(objectives):
+    for run in range(30):
+        draw = rng(run, "points", objectives)
+        points = draw.integers(0, 6, (40, objectives)).astype(float)  # with ties and equal rows
+        assert (np.flatnonzero(undominated(points)) == front(points)).all()
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_fronts_are_peeled_one_by_one(objectives):
+    points = rng(0, "peel", objectives).random((60, objectives))
+    order, left = by_fronts(points, 60).tolist(), set(range(60))
+    while left:
+        rows = np.array(sorted(left))
+        members = set(rows[front(points[rows])].tolist())
+        assert set(order[: len(members)]) == members
+        order, left = order[len(members) :], left - members
+
+
+def test_only_the_first_places_need_be_in_order():
+    points = rng(1, "top").random((200, 2))
+    assert by_fronts(points, 5).tolist()[:5] == by_fronts(points, 200).tolist()[:5]
+    assert sorted(by_fronts(points, 5).tolist()) == list(range(200))
+
+
+def test_crowding_of_three_points_on_a_line():
+    assert crowding(np.array([[0.0, 4.0], [1.0, 2.0], [4.0, 0.0]])).tolist() == [np.inf, 2.0, np.inf]
+    assert crowding(np.array([[1.0, 1.0], [1.0, 1.0]])).tolist() == [0.0, 0.0]
+
+
+def test_values_come_before_broken_constraints_and_these_before_failures():
+    trials, values = seen((None, (), ()), (1.0, (), (2.0,)), (9.0, (), (0.0,)), (3.0, (), (-1.0,)), (0.0, (), (0.5,)))
+    order, kinds = best_first(trials, values, Problem(constraints=1))
+    assert order.tolist() == [3, 2, 4, 1, 0]
+    assert kinds.tolist() == [FAILED, BROKE, WORKED, WORKED, BROKE]
+
+
+def test_each_constraint_counts_in_units_of_its_largest_excess():
+    trials, values = seen((0.0, (), (1000.0, 0.0)), (0.0, (), (0.0, 0.3)), (0.0, (), (0.0, 0.6)))
+    assert best_first(trials, values, Problem(constraints=2))[0].tolist() == [1, 0, 2]
+
+
+def test_equal_values_go_by_age_and_no_trials_are_no_error():
+    trials, values = seen((1.0, (), ()), (1.0, (), ()), (0.0, (), ()))
+    assert best_first(trials, values, Problem())[0].tolist() == [2, 0, 1]
+    assert best_first([], np.empty(0), Problem(constraints=1))[0].tolist() == []
+
+
+def test_several_objectives_by_front_then_failures():
+    trials, values = seen((0.0, (1.0,), ()), (None, (), ()), (1.0, (0.0,), ()), (2.0, (2.0,), ()), (0.4, (0.4,), ()))
+    order = best_first(trials, values, Problem(objectives=2))[0].tolist()
+    assert set(order[:3]) == {0, 2, 4}
+    assert order[3:] == [3, 1]
+
+
+def test_a_weighted_distance_by_hand():
+    """Objectives in units of their range, the larger weighted part plus .05 of the sum."""
+    trials, values = seen((0.0, (10.0,), ()), (2.0, (0.0,), ()), (1.0, (5.0,), ()), (None, (), ()))
+    found = scalarised(trials, values, np.array([0.75, 0.25]))
+    assert found[:3].tolist() == pytest.approx([0.2625, 0.7875, 0.375 + 0.025])
+    assert np.isnan(found[3])
