@@ -2,7 +2,11 @@
 
 `to n` is the mean over the first n trials, in CPU milliseconds of this process, computing the value not counted. A row
 that has used up its CPU seconds (`--cap`) stops where it is and says so. The spaces and the objective are those of
-`benchmarks.tune_overhead`, which measures single windows of a few trials. Run with one BLAS thread.
+`benchmarks.tune_overhead`, which measures single windows of a few trials. Run with one BLAS thread, on an idle machine.
+
+python -m benchmarks.tuning.overhead                                  everything; half an hour of CPU and more
+python -m benchmarks.tuning.overhead --rows visutility --trials 1000  a piece of it
+python -m benchmarks.tuning.overhead --page docs/benchmarks.md        … and into that page
 """
 
 import argparse
@@ -10,10 +14,12 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.tune_overhead import SPACES, value
 from benchmarks.tuning.adapters.ours import ours
+from benchmarks.tuning.page import write
 from benchmarks.tuning.peers import OURS, PEERS, Peer
 from visutility.tune import STRATEGIES, Space
 
@@ -58,6 +64,29 @@ def line(name: str, runs: Sequence[Sequence[float]], sizes: Sequence[int]) -> st
     return f"| {name} |{''.join(cells)}{stopped} |"
 
 
+def shown(some: Mapping[str, Peer], sizes: Sequence[int], seeds: int, cap: float) -> Iterator[str]:
+    """Measure; print and give each line of the tables."""
+    for text in lines_of(some, sizes, seeds, cap):
+        print(text, flush=True)
+        yield text
+
+
+def lines_of(some: Mapping[str, Peer], sizes: Sequence[int], seeds: int, cap: float) -> Iterator[str]:
+    """The lines of both tables, each measured when it is asked for."""
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "default")
+    yield f"Python {platform.python_version()}, {platform.machine()}, {threads} BLAS threads, seeds {seeds}"
+    for title, space in SPACES.items():
+        yield ""
+        yield f"| {title}, CPU ms |" + "".join(f" to {n} |" for n in sizes) + " |"
+        yield "| --- |" + " ---: |" * len(sizes) + " --- |"
+        for name, peer in some.items():
+            if why := peer.missing:
+                yield f"| {name} |{' |' * len(sizes)} not installed: {why} |"
+                continue
+            measure(peer, space, 99, WARM, cap)
+            yield line(name, [measure(peer, space, seed, sizes[-1], cap) for seed in range(seeds)], sizes)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning.overhead", description="CPU time of ask + tell.")
@@ -65,23 +94,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=SIZES[-1], help=f"the longest run (default {SIZES[-1]})")
     parser.add_argument("--cap", type=float, default=CAP, help=f"CPU seconds a row and space (default {CAP:g})")
     parser.add_argument("--seeds", type=int, default=1, help="runs a row, of which the median is shown (default 1)")
+    parser.add_argument("--page", metavar="FILE", help="a page of the documentation to put the tables into")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="these alone: " + ", ".join(rows()))
     given = parser.parse_args(argv)
     sizes = (10, 30) if given.quick else tuple(n for n in SIZES if n <= given.trials)
     wanted = [OURS, f"{OURS} random"] if given.quick else given.rows
     some = {name: peer for name, peer in rows().items() if wanted is None or name in wanted}
-    threads = os.environ.get("OPENBLAS_NUM_THREADS", "default")
-    print(f"Python {platform.python_version()}, {platform.machine()}, {threads} BLAS threads")
-    for title, space in SPACES.items():
-        print(f"\n| {title}, CPU ms |" + "".join(f" to {n} |" for n in sizes) + " |")
-        print("| --- |" + " ---: |" * len(sizes) + " --- |")
-        for name, peer in some.items():
-            if why := peer.missing:
-                print(f"| {name} |{' |' * len(sizes)} not installed: {why} |", flush=True)
-                continue
-            measure(peer, space, 99, WARM, given.cap)
-            runs = [measure(peer, space, seed, sizes[-1], given.cap) for seed in range(given.seeds)]
-            print(line(name, runs, sizes), flush=True)
+    lines = list(shown(some, sizes, given.seeds, given.cap))
+    if given.page:
+        write(Path(given.page), "overhead", lines)
     return 0
 
 
