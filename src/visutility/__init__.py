@@ -13,17 +13,37 @@ if TYPE_CHECKING:
     from visutility.loop import Policy, Project, Recipe
     from visutility.monitor import make_detector
     from visutility.registry import Registry
-    from visutility.tune import Choice, Equals, Float, Int, Space, Study, make_strategy
+    from visutility.tune import (
+        AtLeast,
+        AtMost,
+        Choice,
+        Enough,
+        Equals,
+        Failure,
+        Float,
+        Int,
+        Likely,
+        Near,
+        Space,
+        Study,
+        make_strategy,
+    )
 
 __version__ = "0.1.0"  # the one in pyproject.toml, as a test sees to
 
 __all__ = [
+    "AtLeast",
+    "AtMost",
     "Choice",
     "DataBatch",
+    "Enough",
     "Equals",
+    "Failure",
     "Float",
     "Int",
+    "Likely",
     "MetricsEvent",
+    "Near",
     "Policy",
     "Project",
     "Recipe",
@@ -37,12 +57,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AtLeast": "tune",
+    "AtMost": "tune",
     "Choice": "tune",
     "DataBatch": "data",
+    "Enough": "tune",
     "Equals": "tune",
+    "Failure": "tune",
     "Float": "tune",
     "Int": "tune",
+    "Likely": "tune",
     "MetricsEvent": "core.wire",
+    "Near": "tune",
     "Policy": "loop",
     "Project": "loop",
     "Recipe": "loop",

@@ -30,6 +30,7 @@ def driven(objective, n, **arguments):
     return study
 
 
+@pytest.mark.slow
 def test_a_study_closes_when_nothing_is_left_to_gain():
     study = driven(bowl, 100, seed=1, stop_when=Enough(gain=0.01))
     assert 12 <= len(study.trials) < 60
@@ -52,6 +53,7 @@ def test_it_closes_on_pure_noise():
     assert len(found.trials) < 100
 
 
+@pytest.mark.slow
 def test_it_closes_on_declared_noise_and_on_one_value_throughout():
     draw = rng(3, "noise")
     declared = driven(lambda _: float(draw.standard_normal()), 60, strategy="random", noise=1.0, stop_when=Enough())
@@ -61,6 +63,7 @@ def test_it_closes_on_declared_noise_and_on_one_value_throughout():
     assert len(flat.trials) < 20
 
 
+@pytest.mark.slow
 def test_it_stays_open_while_a_study_improves():
     """Every trial gains a tenth of what is left, whatever its configuration: no model can know, the record shows."""
     values = iter(100.0 * 0.9**k for k in range(60))
@@ -102,6 +105,7 @@ def test_the_outlook_is_a_function_of_the_state():
     assert other.chance == one.chance
 
 
+@pytest.mark.slow
 def test_the_outlook_of_a_known_function_is_honest():
     """The 90 % interval of what random trials leave to gain holds the truth in at least 16 of 24 studies.
 

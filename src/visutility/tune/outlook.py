@@ -14,7 +14,7 @@ class Enough:
     """Closes a study when its next `trials` are expected to gain at least `gain` with a probability below `chance`.
 
     `gain` is in the objective's unit; None: what matters is read off the trials (`Outlook.worth`). As long as the last
-    `trials` that ended gained as much themselves, the study stays open.
+    `trials` that ended, or the last third if that is more, gained as much themselves, the study stays open.
     """
 
     gain: float | None = None
@@ -39,7 +39,7 @@ class Outlook:
     mean of the very next trial, `left` that of all that is to be found anywhere. `chance` is the probability of a gain
     of at least `worth`: what was asked for, or else the noise of one value, at least a hundredth of the way from the
     median trial to the best. `cost` is the mean of a complete trial in `unit`. `lately` is what the last `trials` that
-    ended gained.
+    ended gained, or the last third of them if that is more.
     """
 
     trials: int

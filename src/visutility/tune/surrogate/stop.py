@@ -39,6 +39,9 @@ Array: TypeAlias = NDArray[np.float64]
 NOISY: Final = Prior(noise=(-2.0, 1.5))  # open to much noise: what looks like structure but is chance is no gain
 EXACT: Final = Prior(noise=(-7.0, 2.0))
 LOUD: Final = 0.5  # variance of the noise at the second start of a fit
+FACTORS: Final = (0.35, 0.5, 0.71, 1.0, 1.41)  # of the fitted length scales, each with its share of the draws
+JITTER: Final = 1e-6  # of the variance, so that the factor of nearly equal rows exists
+LATELY: Final = 3  # what the last third gained counts, where that is more than the trials looked ahead
 ENOUGH: Final = 4  # feasible values before anything can be said
 DRAWS: Final = 256
 SPREAD: Final = 192  # configurations evenly over the space
@@ -85,7 +88,7 @@ def outlook(
         left=float(left.mean()),
         worth=matters,
         chance=float((gains >= matters).mean()),
-        lately=_lately(seen.values[feasible], trials),
+        lately=_lately(seen.values[feasible], max(trials, int(feasible.sum()) // LATELY)),
         cost=cost,
         unit=unit,
     )
@@ -150,14 +153,32 @@ def _mean(hyper: Hyper, plan: Layout, x: Array, targets: Array) -> Array:
 
 
 def _draws(hyper: Hyper, plan: Layout, x: Array, targets: Array, rows: Array, draw: np.random.Generator) -> Array:
-    """Joint draws (256, m) of the function at feature rows (m, c) given targets (n,) at x (n, c)."""
+    """Joint draws (256, m) of the function at feature rows (m, c) given targets (n,) at x (n, c).
+
+    Shorter and longer length scales have the share of the draws that the targets give them: how fast the function
+    bends is not known exactly, and least so where it matters.
+    """
+    vectors = [replace(hyper, lengths=hyper.lengths * factor).vector() for factor in FACTORS]
+    data = (x, targets, plan.groups, Prior(noise=(float(np.log(hyper.noise)), 1.0)))
+    losses = np.array([negative_log_posterior(vector, *data)[0] for vector in vectors])
+    share = np.exp(losses.min() - losses)
+    ends = np.round(np.cumsum(share / share.sum()) * DRAWS).astype(int)
+    counts = np.diff(ends, prepend=0)
+    return np.concatenate(
+        [_drawn(Hyper.of(v), plan, x, targets, rows, draw, n) for v, n in zip(vectors, counts, strict=True) if n]
+    )
+
+
+def _drawn(
+    hyper: Hyper, plan: Layout, x: Array, targets: Array, rows: Array, draw: np.random.Generator, count: int
+) -> Array:
+    """That many joint draws (count, m) under some hyper-parameters."""
     lower = _factor(hyper, plan, x)
     half = solve_triangular(lower, _covariance(hyper, plan, x, rows), lower=True)
     mean = half.T @ solve_triangular(lower, targets, lower=True)
     covariance = _covariance(hyper, plan, rows, rows) - half.T @ half
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return np.asarray(mean + draw.standard_normal((DRAWS, len(rows))) @ root.T)
+    covariance.flat[:: len(rows) + 1] += JITTER * (hyper.scale + CONSTANT)
+    return np.asarray(mean + draw.standard_normal((count, len(rows))) @ cholesky(covariance, lower=True).T)
 
 
 def _unbent(bend: Bend, values: Array, found: Array) -> Array:
