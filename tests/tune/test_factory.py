@@ -39,7 +39,7 @@ PAST = Past("earlier", MIXED, (({"lr": 0.1, "opt": "b"}, 0.5), ({"lr": 0.2, "opt
         (MIXED, {"budget": 16, "workers": 16}, "sobol", "all 16 trials run at once"),
         (MIXED, {"budget": 17, "workers": 16}, "bayesian", "17 trials can learn"),
         (MIXED, {"budget": 16, "workers": 16, "history": (PAST,)}, "bayesian", "2 trials of 1 earlier"),
-        (MIXED, {"budget": 9000}, "bayesian", "9000 trials can learn"),
+        (MIXED, {"budget": 9000}, "cmaes", "9000 trials .* 2 numbers and 1 choice, 1 of them conditional"),
         (NUMBERS, {"budget": 2000}, "cmaes", "2000 trials are enough to learn .* over 3 numbers"),
         (NUMBERS, {"budget": 1999}, "bayesian", "1999 trials can learn"),
         (NUMBERS, {"budget": 2000, "history": (PAST,)}, "bayesian", "2 trials of 1 earlier"),

@@ -20,7 +20,7 @@ AUTO = "auto"
 _FEW = {"image": 2}  # trials that cost minutes each: learn from the second on; elsewhere:
 _FEW_ELSEWHERE = 4
 _TOO_WIDE = 100  # parameters beyond which steps from the best trial do better than a surrogate
-_LONG = 2000  # trials over numbers alone from which on CMA-ES finds as much as a surrogate, at a fiftieth of the cost
+_LONG = 2000  # trials from which on CMA-ES finds as much as a surrogate, at a fiftieth of the cost
 
 
 @final
@@ -113,20 +113,12 @@ def _choose(
         return "sobol", f"all {_trials(budget)} run at once, so none can learn from another, and are best spread evenly"
     if budget is not None and budget <= few and not known:
         return "sobol", f"{_trials(budget)} with nothing to learn from before {_are(budget)} best spread evenly"
-    if budget is not None and budget >= _LONG and not known and _numbers_alone(space):
+    if budget is not None and budget >= _LONG and not known:
         return "cmaes", f"{_trials(budget)} are enough to learn the objective's shape over {_kinds(space)}"
     learn = f"{_trials(known)} of {len(history)} earlier stud{'y' if len(history) == 1 else 'ies'} inform the search"
     start = f"{'an open number of trials' if budget is None else _trials(budget)} can learn from one another"
     costly = ", and each trial on images costs enough to choose it with care" if modality == "image" else ""
     return "bayesian", f"{learn if known else start} over {_kinds(space)}{costly}"
-
-
-def _numbers_alone(space: Space) -> bool:
-    """Whether every parameter is a number, or ordered like one, and always active."""
-    return all(
-        parameter.when is None and (not isinstance(parameter, Choice) or parameter.ordered)
-        for parameter in space.parameters.values()
-    )
 
 
 def _trials(count: int) -> str:
