@@ -301,6 +301,15 @@ def test_suggestions_do_not_depend_on_what_pending_trials_report():
     assert answers[0] == answers[1]
 
 
+def test_every_second_new_trial_is_drawn_by_chance_while_others_are_paused():
+    study = Study(SPACE, strategy="bayesian", seed=1, stopping=CurveStopping(pauses=True))
+    drive(study, 14)
+    assert [trial.origin for trial in study.trials[4:14]] == ["random", "bayesian"] * 5
+    study = Study(SPACE, strategy="bayesian", seed=1)
+    drive(study, 8, then="prune")
+    assert {trial.origin for trial in study.trials} == {"bayesian"}
+
+
 def test_an_expected_end_is_never_better_than_the_best_one():
     study = Study(SPACE, strategy="random", stopping=CurveStopping())
     drive(study, 30, then="prune")

@@ -6,15 +6,19 @@ order: so a study rebuilt from its trials goes on exactly as if it had never sto
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, final
+from typing import Any, Final, final
 
 from visutility.core.errors import StudyClosed, TrialClosed, TrialNotFound
 from visutility.tune.fidelity import Curve, Seen
 from visutility.tune.options import USUAL, Options
 from visutility.tune.space import Params, Space
+from visutility.tune.strategies.random import Random
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
 from visutility.tune.surrogate.stop import outlook
 from visutility.tune.trial import COMPLETE, ENQUEUED, PAUSED, PENDING, PRUNED, Trial, sign
+
+BY_CHANCE: Final = 2  # of so many new trials one is drawn by chance while others are paused: forecasts may mislead
+RANDOM: Final = Random()
 
 
 @final
@@ -71,7 +75,8 @@ class Search:
             ahead = outlook(self.believed, rule.trials, rule.gain)
             if ahead is not None and ahead.closes(rule):
                 raise StudyClosed(f"further trials are not expected to pay: {ahead}", hint="read `best`")
-        return Trial(self.asked, self.strategy.suggest(self.believed, self.asked), self.strategy.name)
+        strategy = RANDOM if self.paused and self.strategy.learns and self.asked % BY_CHANCE == 0 else self.strategy
+        return Trial(self.asked, strategy.suggest(self.believed, self.asked), strategy.name)
 
     @property
     def believed(self) -> State:
