@@ -61,8 +61,8 @@ class Follower:
             return Known(search, now.queued, now.pauses)
         if now.queued > queued:
             search = replace(search, queue=search.queue + rows.read_queue(read, self._of, queued))
-        asked, ended = rows.read_new(read, self._of, search.asked, search.told)
-        for trial in asked:
+        ended = rows.read_ended(read, self._of, search.told) if now.told > search.told else []
+        for trial in rows.read_asked(read, self._of, search.asked) if now.asked > search.asked else []:
             search = search.with_asked(replace(trial, state=PENDING))
         if now.pauses > pauses:
             search = _with_pauses(search, *rows.read_paused(read, self._of))

@@ -201,11 +201,15 @@ def read_trials(rows: Reading, of: Of) -> tuple[list[Trial], list[int]]:
     return [_trial(row, reports, of) for row in found], [number for _, number in ended]
 
 
-def read_new(rows: Reading, of: Of, asked: int, told: int) -> tuple[list[Trial], list[Trial]]:
-    """Return the trials from number `asked` on, and those that ended from the `told`-th on, in the order they did."""
-    trials = [_trial(row, {}, of) for row in rows(_new_trials, {"of": of.id, "asked": asked})]
-    reports = _grouped(sorted(rows(_reports_of_told, {"of": of.id, "told": told})))
-    return trials, [_trial(row, reports, of) for row in rows(_newly_told, {"of": of.id, "told": told})]
+def read_asked(rows: Reading, of: Of, known: int) -> list[Trial]:
+    """Return the trials from number `known` on."""
+    return [_trial(row, {}, of) for row in rows(_new_trials, {"of": of.id, "asked": known})]
+
+
+def read_ended(rows: Reading, of: Of, known: int) -> list[Trial]:
+    """Return the trials that ended from the `known`-th on, in the order they did, with their reports."""
+    reports = _grouped(sorted(rows(_reports_of_told, {"of": of.id, "told": known})))
+    return [_trial(row, reports, of) for row in rows(_newly_told, {"of": of.id, "told": known})]
 
 
 def read_paused(rows: Reading, of: Of) -> tuple[set[int], list[Trial]]:
