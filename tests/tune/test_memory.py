@@ -10,6 +10,7 @@ from visutility.core.rng import rng
 from visutility.tune import Choice, Equals, Failure, Float, Int, Space, Study
 from visutility.tune.strategies import Bayesian
 from visutility.tune.strategy import Past, State
+from visutility.tune.surrogate.memory import turn_of_past
 
 SPACE = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "z": Float(0.0, 1.0)})
 
@@ -167,6 +168,13 @@ def test_failed_and_pending_trials_are_survived():
         trial = study.ask()
         assert SPACE.validate(trial.params) == trial.params
         study.tell(trial, bowl(trial.params))
+
+
+def test_the_past_has_its_say_early():
+    turns = [turn_of_past(number) for number in range(30)]
+    assert turns[:6] == [True, False, True, True, False, True]
+    assert sum(turns[:9]) == 6
+    assert sum(turns[9:]) == 7
 
 
 def test_other_ranges_and_parameters_are_adopted():

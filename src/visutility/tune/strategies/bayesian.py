@@ -23,7 +23,7 @@ from visutility.tune.surrogate.design import first_design
 from visutility.tune.surrogate.failure import success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Prior
-from visutility.tune.surrogate.memory import Memory, outdone, recall
+from visutility.tune.surrogate.memory import Memory, outdone, recall, turn_of_past
 from visutility.tune.surrogate.model import FIRST, Seen, bent_process_of, process_of, rows_seen
 from visutility.tune.surrogate.region import box_around
 from visutility.tune.surrogate.terms import Gain, Sum
@@ -34,7 +34,6 @@ NOISY: Final = Prior()
 TURNS: Final = ((EXACT, 0.0), (NOISY, 0.0), (EXACT, 0.3), (NOISY, 0.3))  # by trial number: prior, least improvement
 CENTRES: Final = 16  # best trials that the search for the next one knows of
 FULL: Final = 128  # of more trials than these, candidates become fewer as trials become more
-HEDGE: Final = 3  # with a history, every third trial is chosen as if there were none
 SAME: Final = 1e-9  # rows of the cube that are closer are not told apart
 LOCAL: Final = 3  # beyond what the process sees, all but every third trial is chosen around the best one
 USELESS: Final = 0.5  # the history is left alone while it is more probably of no use than this
@@ -52,8 +51,9 @@ class Bayesian(AbstractStrategy):
 
     With a history, the first trial is the earlier configuration that one process over all studies expects most of, and
     the next ones have the greatest expected improvement under that process. From the first value on, the data decide
-    how alike the studies are; while they are probably not alike at all, suggestions are those of the study alone. Every
-    third trial, the second one first, is chosen as if there were no history, so that a misleading one is found out.
+    how alike the studies are; while they are probably not alike at all, suggestions are those of the study alone. Of
+    the first nine trials every third, the second one first, and then two of three are chosen as if there were no
+    history, so that a misleading one is found out and a poor one does not hold the search.
 
     `candidates` configurations are compared for each suggestion; the process sees at most `points` trials, so that
     the cost of a suggestion is bounded (`surrogate.model`); beyond that, two of three suggestions are made by a process
@@ -94,7 +94,7 @@ class Bayesian(AbstractStrategy):
         if memory is not None:
             belief = memory.belief(seen)
             useless = belief.useless > USELESS or outdone(state)
-            if not useless and number % HEDGE != 1:
+            if not useless and turn_of_past(number):
                 found = self._with_memory(state, plan, seen, memory, belief, draw)
                 return found or _spread(state, plan, number, draw, self.initial)
             needed, turn = self.initial + 1 if useless else FIRST, max(number - 1, 0)  # a cold study, one trial late
