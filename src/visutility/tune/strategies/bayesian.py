@@ -33,7 +33,7 @@ EXACT: Final = Prior(noise=(-7.0, 2.0))
 NOISY: Final = Prior()
 TURNS: Final = ((EXACT, 0.0), (NOISY, 0.0), (EXACT, 0.3), (NOISY, 0.3))  # by trial number: prior, least improvement
 CENTRES: Final = 16  # best trials that the search for the next one knows of
-FULL: Final = 128  # of more trials than these, candidates become fewer as trials become more
+FULL: Final = 96  # of more trials than these, candidates become fewer as trials become more
 SAME: Final = 1e-9  # rows of the cube that are closer are not told apart
 LOCAL: Final = 3  # beyond what the process sees, all but every third trial is chosen around the best one
 USELESS: Final = 0.5  # the history is left alone while it is more probably of no use than this
@@ -44,10 +44,11 @@ USELESS: Final = 0.5  # the history is left alone while it is more probably of n
 class Bayesian(AbstractStrategy):
     """Suggests where the expected improvement over the best trial so far is greatest.
 
-    Without a history the first `initial` trials are a Sobol sequence. Then each suggestion takes its turn with one of
+    Without a history the first `initial` trials are a Latin hypercube. Then each suggestion takes its turn with one of
     two beliefs, that the objective is exact and that it is noisy, and every other pair of turns asks for an improvement
-    of at least .3 spreads of the values: where one belief is stuck, another is not. Failed trials count as bad ones,
-    pending ones as if they had the value expected of them. No configuration comes twice while the space has another.
+    of at least .3 spreads of the values: where one belief is stuck, another is not. Where trials failed, the chance of
+    that counts too; pending ones count as if they had the value expected of them. No configuration comes twice while
+    the space has another; after that, a deterministic problem is closed and any other asks again for what is good.
 
     With a history, the first trial is the earlier configuration that one process over all studies expects most of, and
     the next ones have the greatest expected improvement under that process. From the first value on, the data decide
