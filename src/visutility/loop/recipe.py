@@ -73,7 +73,11 @@ class Recipe(Protocol):
         """Return the search space of `fit`'s parameters."""
 
     def fit(self, params: Params, train: DataBatch, report: Reporter) -> Any:
-        """Return a trained model; `report(step, value)` may tell how it goes."""
+        """Return a trained model; `report(step, value)` may tell how it goes.
+
+        A recipe that can go on with a fit that was killed takes a fourth argument, `checkpoint: Path | None = None`:
+        a folder of the trial's own. It saves there, by writing a file and renaming it, before each report.
+        """
 
     def evaluate(self, model: Any, data: DataBatch) -> Evaluation:
         """Return what the model does on labelled rows it has not seen."""

@@ -22,7 +22,8 @@ from visutility.registry import CHAMPION, NewVersion, aliases, models, queries, 
 from visutility.store import audit
 from visutility.store.engine import Tx
 from visutility.store.schema import gate_report, metric_chunk
-from visutility.tune import Space
+from visutility.tune import CurveStopping, Space
+from visutility.tune.fidelity import AUTO
 
 MODEL_PART = 37  # characters of the model's name in a study's, which has 64 in all and ends with the run's id
 
@@ -127,6 +128,7 @@ def open_study(
         modality=recipe["modality"],
         seed=rules.seed,
         budget=rules.trials,
+        stopping=CurveStopping(pauses=True) if recipe.get("resumes") else AUTO,
         enqueue=[] if adopted is None else [adopted],
         by=_by(call),
         why=f"{call.run_id} re-tunes {model}" if start else f"{call.run_id} tunes {model}",
@@ -139,10 +141,19 @@ def tune(call: StepCall, recipe: str, policy: dict[str, Any], study_id: str, sna
     """Run the study's trials; each ask and tell commits, so a crash costs only the trials in flight."""
     services, rules, taken = _services(call), read_policy(policy), _snapshot(snapshot)
     parts = (taken.path(services.blobs, "train"), taken.path(services.blobs, "tune"))
-    runner = TrialRunner(
-        services.executor, services.metrics, work_calls.run_trial, parts, _limits(rules), recipe, services.on_trial
-    )
     durable = studies.DurableStudy(services.store, study_id)
+    pauses = durable.options.stopping == CurveStopping(pauses=True)
+    kept = services.home / "checkpoints" / study_id if pauses else None
+    runner = TrialRunner(
+        services.executor,
+        services.metrics,
+        work_calls.run_trial,
+        parts,
+        _limits(rules),
+        recipe,
+        services.on_trial,
+        kept,
+    )
     runner.run(durable, rules.trials, rules.parallel, call.check)
     return len(durable.trials)
 

@@ -3,11 +3,16 @@
 Trials go out in rounds of `parallel` and are told in the order of their numbers, so that the suggestions do not depend
 on which worker happened to finish first. A trial that hangs, dies, raises or eats memory is a failed trial with its
 reason, and the study goes on. On resume, trials that were asked and never told are evaluated first.
+
+A trial that its study's stopping rule says should not go on is killed, and pruned; or paused, where the recipe keeps
+checkpoints: then it may be asked for again, and goes on from its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
 from typing import Protocol
 
 from visutility.core.errors import StudyClosed, TrialClosed, TrialFailed
@@ -27,6 +32,8 @@ class TrialStudy(Protocol):
     def best(self) -> Trial:
         """Return the best completed trial."""
 
+    budget: int | None
+
     def ask_batch(self, n: int) -> list[Trial]:
         """Hand out n trials."""
 
@@ -38,6 +45,9 @@ class TrialStudy(Protocol):
 
     def prune(self, trial: Trial | int) -> Trial:
         """End a trial early."""
+
+    def pause(self, trial: Trial | int) -> Trial:
+        """End the work on a trial for now."""
 
 
 TrialListener = Callable[[Trial, int, int, float | None], None]  # trial, how many are done, of how many, best value
@@ -54,27 +64,38 @@ class TrialRunner:
     limits: Limits
     recipe: str
     listener: TrialListener | None = None
+    checkpoints: Path | None = None  # a folder, in which each trial gets one of its own; None: what stops is pruned
 
     def run(self, study: TrialStudy, trials: int, parallel: int, check: Callable[[], None]) -> None:
-        """Bring the study to that many trials. `check` is called between events and may raise to stop.
+        """Bring the study to that many trials, and remove their checkpoints.
 
+        `check` is called between events and may raise to stop.
         Raises `TrialFailed` when every trial failed, with the reason of the last.
         """
         while True:
             check()
             waiting = [trial for trial in study.trials if trial.state == "pending"][:parallel]
-            room = min(parallel - len(waiting), trials - len(study.trials))
+            left = trials - len(study.trials)
+            room = min(parallel - len(waiting), left if left > 0 else self._coming_back(study, trials))
             if room > 0:
                 with suppress(StudyClosed):  # nothing is left to try
                     waiting += study.ask_batch(room)
             if not waiting:
                 break
             self._round(study, waiting, check, trials)
+        if self.checkpoints is not None:
+            rmtree(self.checkpoints, ignore_errors=True)
         done = study.trials
         if done and not any(trial.state == "complete" for trial in done):
             raise TrialFailed(
                 f"all {len(done)} trials failed; the last: {done[-1].failure}", hint="mend the recipe, then retry"
             )
+
+    def _coming_back(self, study: TrialStudy, trials: int) -> int:
+        """How many paused trials might go on, now that no new ones may be asked for."""
+        if self.checkpoints is None or study.budget is None or study.budget > trials:
+            return 0
+        return sum(trial.state == "paused" for trial in study.trials)
 
     def _round(self, study: TrialStudy, waiting: Sequence[Trial], check: Callable[[], None], of: int) -> None:
         """Evaluate these trials side by side; tell them in the order of their numbers."""
@@ -101,15 +122,19 @@ class TrialRunner:
         for trial in sorted(waiting, key=lambda one: one.number):
             told = self._tell(study, trial, outcomes[trial.number])
             if told is not None and self.listener is not None:
-                ended = [one.state for one in study.trials if one.state != "pending"]
+                ended = [one.state for one in study.trials if one.state not in ("pending", "paused")]
                 best = study.best.value if "complete" in ended else None
                 self.listener(told, len(ended), of, best)
 
     def _submit(self, trial: Trial) -> Handle:
-        return self.executor.submit(Call.of(self.function, self.recipe, trial.params, *self.args), self.limits)
+        own = {} if self.checkpoints is None else {"checkpoint": str(self.checkpoints / str(trial.number))}
+        return self.executor.submit(Call.of(self.function, self.recipe, trial.params, *self.args, **own), self.limits)
 
     def _tell(self, study: TrialStudy, trial: Trial, outcome: Outcome | None) -> Trial | None:
         try:
+            if outcome is None and self.checkpoints is not None:
+                study.pause(trial)
+                return None
             if outcome is None:
                 told = study.prune(trial)
             elif outcome.kind == "value":

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import platform
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def describe(recipe: str) -> dict[str, Any]:
         "objective": found.objective,
         "direction": found.direction,
         "modality": found.modality,
+        "resumes": _resumes(found),
     }
 
 
@@ -49,11 +51,20 @@ def cut_fresh(
     return plain
 
 
-def run_trial(recipe: str, params: Params, train: str, tune: str, *, report: Reporter) -> dict[str, float]:
-    """Fit on the train part and return the metrics on the tune part."""
+def run_trial(
+    recipe: str, params: Params, train: str, tune: str, checkpoint: str | None = None, *, report: Reporter
+) -> dict[str, float]:
+    """Fit on the train part and return the metrics on the tune part.
+
+    `checkpoint` is the trial's own folder, for a recipe whose `fit` takes one: it is there, and empty at first.
+    """
     found = find_recipe(recipe)
     data = DataBatch.from_ipc(Path(tune))
-    model = _user(found, "fit", found.fit, params, DataBatch.from_ipc(Path(train)), report)
+    fit: Any = found.fit
+    if checkpoint is not None and _resumes(found):
+        Path(checkpoint).mkdir(parents=True, exist_ok=True)
+        fit = partial(fit, checkpoint=Path(checkpoint))
+    model = _user(found, "fit", fit, params, DataBatch.from_ipc(Path(train)), report)
     evaluation = _user(found, "evaluate", found.evaluate, model, data).checked(found, len(data))
     return {name: float(value) for name, value in evaluation.metrics.items()}
 
@@ -106,6 +117,11 @@ def code_revision(recipe: str) -> str:
         return f"sha256:{sha256(inspect.getsource(module))}"
     except OSError:  # a module without source, such as a compiled one
         return f"unknown source of {module.__name__}"
+
+
+def _resumes(recipe: Recipe) -> bool:
+    """Whether the recipe's `fit` takes a folder for checkpoints."""
+    return "checkpoint" in inspect.signature(recipe.fit).parameters
 
 
 def _user(recipe: Recipe, what: str, call: Any, *args: Any) -> Any:
