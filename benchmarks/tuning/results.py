@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.tuning.peers import CONTROLS, OURS
+from benchmarks.tuning.peers import CONTROLS, OURS, PEERS
 from benchmarks.tuning.stats import gain, mean_ranks, median_of_best, paired, running_best, score
 
 
@@ -88,6 +88,8 @@ def tables(found: Results) -> Iterator[str]:
     yield from _by_task(found, some)
     notes = [f"Not installed: {peer} ({why})." for peer, why in found.absent.items()]
     notes += [f"Not on every task yet, so in no table: {peer}." for peer in found.best if peer not in some]
+    if left := [peer for peer in PEERS if peer not in found.best and peer not in found.absent]:
+        notes.append(f"Not run: {'; '.join(left)}.")
     notes.append(f"Run: {'; '.join(f'{peer} {found.identity[peer]}' for peer in some if peer in found.identity)}.")
     for note in notes:
         yield ""

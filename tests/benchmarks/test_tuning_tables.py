@@ -188,3 +188,4 @@ def test_a_peer_that_is_not_there_or_not_done_is_named():
     assert any(line.startswith("Not installed: some peer") for line in lines)
     assert any("Not on every task" in line and "half done" in line for line in lines)
     assert not any(line.startswith("| half done") for line in lines)
+    assert any(line.startswith("Not run: ") and "control: random" in line for line in lines)
