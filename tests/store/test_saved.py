@@ -9,7 +9,7 @@ from visutility.core.clock import SimulatedClock
 from visutility.registry import DurableStudy, Registry
 from visutility.store import Blobs, Store, audit, health, upgrade
 from visutility.store.schema import REVISION
-from visutility.tune import AtMost
+from visutility.tune import AtMost, MedianStopping
 
 SAVED = Path(__file__).parents[1] / "data" / "databases"
 
@@ -47,6 +47,7 @@ def test_a_saved_database_opens_with_all_it_held(saved: Path, tmp_path: Path) ->
     assert study.best.value == 0.3
     if saved.name != "0001.db.gz":
         assert study.options.constraints == (("megabytes", AtMost(5.0)),)
+        assert study.options.stopping == MedianStopping(startup=3)
         assert [trial.feasible for trial in study.trials] == [True, True, True, False]
         assert [trial.origin for trial in study.trials] == ["enqueued", "random", "random", "random"]
     assert [link.kind for link in registry.why("digits:2")] == ["study", "trial", "version"]

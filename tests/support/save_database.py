@@ -16,7 +16,7 @@ from visutility.core.codec import sha256
 from visutility.registry import NewVersion, aliases, models, studies, versions
 from visutility.store import Store, upgrade
 from visutility.store.schema import REVISION
-from visutility.tune import AtMost, Float, Space
+from visutility.tune import AtMost, Float, MedianStopping, Space
 
 FOLDER = Path(__file__).parents[1] / "data" / "databases"
 
@@ -32,6 +32,7 @@ def fill(store: Store) -> None:
             space=space,
             objective="loss",
             constraints={"megabytes": AtMost(5.0)},
+            stopping=MedianStopping(startup=3),
             model_id=model.id,
             strategy="random",
             by="ada",
