@@ -10,12 +10,12 @@ import pytest
 from visutility.core.codec import dumps, loads
 from visutility.core.errors import StudyClosed
 from visutility.core.rng import rng
-from visutility.tune import Choice, Equals, Float, Int, Space, State
+from visutility.tune import Choice, Equals, Float, Int, Space, State, Study
 from visutility.tune.problem import Problem
 from visutility.tune.strategies import Bayesian
+from visutility.tune.strategies.sobol import sobol_point
 from visutility.tune.strategy import Observation
 from visutility.tune.surrogate import failure, model
-from visutility.tune.surrogate.design import first_design
 from visutility.tune.surrogate.features import layout
 from visutility.tune.surrogate.gp import Hyper, Prior, factored
 from visutility.tune.surrogate.region import box_around
@@ -110,6 +110,7 @@ import sys
 from visutility.core.codec import dumps, loads
 from visutility.tune import State
 from visutility.tune.strategies import Bayesian
+from visutility.tune.strategies.sobol import sobol_point
 state, strategy = State.from_json(loads(sys.stdin.read())), Bayesian(points=24, candidates=64)
 print(dumps([strategy.suggest(state, number) for number in range(40, 46)]))
 """
@@ -183,15 +184,11 @@ def test_the_box_holds_the_nearest_and_little_else():
     assert (low[0], high[0]) == (0.0, 1.0)  # the unordered choice
 
 
-def test_the_first_design_fills_every_slice_and_differs_by_block():
-    plan = layout(MIXED)
-    rows = first_design(plan, 3, 6)
-    for column in rows.T:
-        assert sorted(np.floor(column * 6).astype(int)) == list(range(6))
-    assert (first_design(plan, 3, 6) == rows).all()
-    assert not (first_design(plan, 3, 6, 1) == rows).any()
-    kinds = [MIXED.decode(row)["kind"] for row in rows]
-    assert sorted(set(kinds)) == ["a", "b", "c"]
+def test_the_first_trials_are_a_sobol_sequence_that_has_every_option():
+    for seed in range(6):
+        asked = [trial.params for trial in Study(MIXED, strategy="bayesian", seed=seed).ask_batch(5)]
+        assert asked == [MIXED.decode(sobol_point(seed, MIXED.dim, number)) for number in range(5)]
+        assert {params["kind"] for params in asked} == {"a", "b", "c"}
 
 
 # -- what the problem says -------------------------------------------------------------------------------------------

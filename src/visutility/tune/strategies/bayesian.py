@@ -15,11 +15,11 @@ from visutility.core.rng import rng
 from visutility.tune.listing import listing
 from visutility.tune.space import Mask, Params, Units
 from visutility.tune.strategies._fresh import fresh, taken
+from visutility.tune.strategies.sobol import sobol_point
 from visutility.tune.strategy import AbstractStrategy, State
 from visutility.tune.surrogate.acquisition import Improvement, Process, Target, maximise
 from visutility.tune.surrogate.aims import one_value, several_values
 from visutility.tune.surrogate.beliefs import believed
-from visutility.tune.surrogate.design import first_design
 from visutility.tune.surrogate.failure import success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Prior
@@ -44,7 +44,7 @@ USELESS: Final = 0.5  # the history is left alone while it is more probably of n
 class Bayesian(AbstractStrategy):
     """Suggests where the expected improvement over the best trial so far is greatest.
 
-    Without a history the first `initial` trials are a Latin hypercube. Then each suggestion takes its turn with one of
+    Without a history the first `initial` trials are a Sobol sequence. Then each suggestion takes its turn with one of
     two beliefs, that the objective is exact and that it is noisy, and every other pair of turns asks for an improvement
     of at least .3 spreads of the values: where one belief is stuck, another is not. Where trials failed, the chance of
     that counts too; pending ones count as if they had the value expected of them. No configuration comes twice while
@@ -97,15 +97,15 @@ class Bayesian(AbstractStrategy):
             useless = belief.useless > USELESS or outdone(state)
             if not useless and turn_of_past(number):
                 found = self._with_memory(state, plan, seen, memory, belief, draw)
-                return found or _spread(state, plan, number, draw, self.initial)
+                return found or _spread(state, plan, number, draw)
             needed, turn = self.initial + 1 if useless else FIRST, max(number - 1, 0)  # a cold study, one trial late
         started = len(state.observed) + len(state.pending)
         if started < needed or len(seen.values) < FIRST or not plan.parameters:
-            return _spread(state, plan, turn, draw, self.initial)
+            return _spread(state, plan, turn, draw)
         best = self._own(state, plan, seen, turn, draw)
         if spent:  # a value is worth another look
             return state.space.decode(best[0])
-        return _untried(state, seen, best) or _spread(state, plan, turn, draw, self.initial)
+        return _untried(state, seen, best) or _spread(state, plan, turn, draw)
 
     def _own(self, state: State, plan: Layout, seen: Seen, number: int, draw: np.random.Generator) -> Units:
         """What the study's own trials speak for, best first: over the whole space, or around its best trial."""
@@ -191,13 +191,12 @@ def _spent(state: State) -> bool:
     return size is not None and len(state.observed) + len(state.pending) >= size == len(taken(state))
 
 
-def _spread(state: State, plan: Layout, number: int, draw: np.random.Generator, count: int) -> Params:
-    """A point of the first design, of `count` trials at a time; another one where a finite space has had it.
+def _spread(state: State, plan: Layout, number: int, draw: np.random.Generator) -> Params:
+    """A point of the Sobol sequence of this seed; another one where a finite space has had it.
 
     What the user believes moves every other one to where good values are believed to lie; trial 0 is there exactly.
     """
-    block, at = divmod(number, count)
-    place = first_design(plan, state.seed, count, block)[at]
+    place = sobol_point(state.seed, state.space.dim, number)
     if state.problem.priors and number % 2 == 0:
         beliefs = believed(state.space, state.problem.priors, plan)
         place = beliefs.drawn(place[None])[0] if number else beliefs.mode(np.full(state.space.dim, 0.5))

@@ -25,8 +25,6 @@ SCALE_BOUNDS: Final = (5e-2, 2e1)
 SURE: Final = 0.1  # width of the prior of a declared noise: the bend of the values changes it over their range
 CONSTANT: Final = 1.0  # prior variance of the constant mean, which is integrated out (RW section 2.7)
 ROOT5: Final = 5.0**0.5
-START = 0.03
-POLICY = "best"
 STEPS: Final = 20
 LEAST: Final = 1e-12  # the least posterior variance
 
