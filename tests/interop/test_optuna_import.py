@@ -125,3 +125,13 @@ def test_studies_that_cannot_be_read(tmp_path):
         read_optuna(url, "two")
     with pytest.raises(Invalid, match="no parameters"):
         read_optuna(url, "empty")
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
+def test_options_that_are_tuples(tmp_path):
+    url = f"sqlite:///{tmp_path}/tuples.db"
+    study = optuna.create_study(storage=url, study_name="t", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda t: float(len(t.suggest_categorical("layers", [(8,), (8, 8), (8, 8, 8)]))), n_trials=8)
+    found = read_optuna(url)
+    assert len(found.trials) == 8
+    assert found.space.parameters["layers"].count == 3

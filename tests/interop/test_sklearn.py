@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from scipy.stats import loguniform, norm, poisson, randint, uniform
+from scipy.stats import expon, loguniform, norm, poisson, randint, uniform
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_regression
 from sklearn.dummy import DummyClassifier
@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from visutility import Choice, Equals, Float, Int, Space, Study
 from visutility.core.errors import InvalidSetting, InvalidSpace
+from visutility.interop.distributions import Distributions
 from visutility.interop.sklearn import StudySearchCV
 
 KERNELS = Space(
@@ -116,8 +117,6 @@ def test_distributions_give_values_of_their_own(drawn, holds):
 
 def test_quantiles_keep_the_distribution():
     """The mean of 300 draws of N(10, 1) is outside ±.25 once in 10 ** 4 runs."""
-    from visutility.interop.distributions import Distributions
-
     found = Distributions({"x": norm(10, 1)})
     drawn = [found.real(t.params)["x"] for t in Study(found.space, strategy="random").ask_batch(300)]
     assert np.mean(drawn) == pytest.approx(10, abs=0.25)
@@ -143,10 +142,10 @@ def test_several_metrics(iris):
     assert trial.metrics["acc"] == results["mean_test_acc"][2]
 
 
-def test_several_metrics_need_an_objective(iris):
-    scoring = {"acc": "accuracy", "f1": "f1_macro"}
-    with pytest.raises(InvalidSetting, match="several metrics"):
-        StudySearchCV(SVC(), KERNELS, n_iter=2, scoring=scoring, refit=False, cv=2).fit(*iris)
+def test_the_objective_among_several_metrics(iris):
+    scoring = {"f1": "f1_macro", "acc": "accuracy"}
+    search = StudySearchCV(SVC(), KERNELS, n_iter=3, scoring=scoring, refit=False, cv=2).fit(*iris)
+    assert [t.value for t in search.study_.trials] == list(search.cv_results_["mean_test_f1"])
     with pytest.raises(InvalidSetting, match="no metric"):
         StudySearchCV(SVC(), KERNELS, n_iter=2, objective="auc", cv=2).fit(*iris)
     search = StudySearchCV(SVC(), KERNELS, n_iter=3, scoring=scoring, refit=False, objective="acc", cv=2).fit(*iris)
@@ -190,7 +189,7 @@ def test_the_last_candidates_fail(iris):
     seeds = {s: int(np.random.RandomState(s).randint(2**31 - 1)) for s in range(20)}  # on purpose
     seed = next(s for s, of in seeds.items() if Study(Space(first), strategy="grid", seed=of).ask().params["C"] == 1.0)
     search = StudySearchCV(SVC(), first, n_iter=2, cv=2, strategy="grid", batch=1)
-    with pytest.warns(FitFailedWarning, match="last 1 candidates"):
+    with pytest.warns(FitFailedWarning, match="every fit of 1 candidates"):
         search.set_params(random_state=seed).fit(*iris)
     assert search.best_params_ == {"C": 1.0}
     assert [t.state for t in search.study_.trials] == ["complete", "failed"]
@@ -276,3 +275,12 @@ def test_a_distribution_without_quantiles_is_refused(iris):
 def test_no_parameters_of_the_estimator(iris):
     with pytest.raises(ValueError, match="Invalid parameter"):
         StudySearchCV(DummyClassifier(), {"depth": [1, 2]}, cv=2).fit(*iris)
+
+
+@pytest.mark.parametrize("drawn", [poisson(4), expon(scale=100), norm(10, 1)])
+def test_what_quantiles_give_is_found_again(drawn):
+    found = Distributions({"a": drawn})
+    for place in np.linspace(0.0, 1.0, 41):
+        value = found.real(found.space.decode([place]))["a"]
+        assert drawn.support()[0] <= value <= drawn.support()[1]
+        assert found.real(found.space.validate(found.labels({"a": value})))["a"] == pytest.approx(value, rel=1e-6)

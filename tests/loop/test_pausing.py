@@ -28,7 +28,7 @@ TRAINING = textwrap.dedent(
                 half = kept.with_suffix(".half")
                 half.write_text(str(epoch))
                 half.rename(kept)
-            report(epoch, params["x"] + 1 / epoch)
+            report(epoch, float("nan") if params["x"] == 0.05 and epoch == 3 else params["x"] + 1 / epoch)
             if epoch in (1, 3) and params["x"] > 0:
                 time.sleep(0.3)  # the rule needs a moment to say no
         return {"value": params["x"] + 1 / EPOCHS}
@@ -80,3 +80,14 @@ def test_a_paused_trial_goes_on_from_its_checkpoint(training, tmp_path):
     assert sorted(set(best)) == list(range(1, 10))
     assert next(step for step, _ in study.best.reports) == 1
     assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_that_diverges_is_failed_and_not_taken_up_again(training, tmp_path):
+    study = Study(Space({"x": Float(0, 1)}), strategy="random", stopping=Asha(first=1, promote=True), budget=3)
+    for x in (0.4, 0.05, 0.3):
+        study.enqueue({"x": x})
+    epochs = ran(study, training, tmp_path, 3, tmp_path / "checkpoints")
+    diverged = study.trials[1]
+    assert (diverged.state, diverged.failure) == ("failed", "it reported nan at step 3")
+    assert epochs.count(["0.05", "3"]) == 1

@@ -7,7 +7,7 @@ from scipy.special import log_ndtr
 from scipy.stats import binom, norm
 
 from visutility.core.rng import rng
-from visutility.tune import Float, Space
+from visutility.tune import Choice, Failure, Float, Space, Study
 from visutility.tune.strategies import Bayesian, Sobol
 from visutility.tune.surrogate.failure import laplace, success
 from visutility.tune.surrogate.features import layout
@@ -98,3 +98,17 @@ def test_failures_are_avoided_where_nothing_is_to_be_had_there():
     worked = sum(o.value is not None for seed in range(4) for o in play(f, seed, 40).observed[15:])
     assert worked >= binom.isf(0.005, 100, 0.25)
     assert worked >= 55  # and as a matter of fact
+
+
+def test_failures_teach_before_anything_worked():
+    """A trial works where k is "d" and x below .25, one in 16. By chance 6 of 30 do so once in 120 studies."""
+    space = Space({"k": Choice(["a", "b", "c", "d"]), "x": Float(0, 1)})
+    worked = []
+    for seed in range(4):
+        study = Study(space, strategy="bayesian", seed=seed)
+        for _ in range(30):
+            trial = study.ask()
+            works = trial.params["k"] == "d" and trial.params["x"] < 0.25
+            study.tell(trial, trial.params["x"] if works else Failure("it diverged"))
+        worked.append(sum(t.state == "complete" for t in study.trials))
+    assert np.median(worked) >= 6, worked

@@ -9,8 +9,9 @@ from scipy.stats import wilcoxon
 from visutility.core.rng import rng
 from visutility.tune import Choice, Equals, Failure, Float, Int, Space, Study
 from visutility.tune.strategies import Bayesian
-from visutility.tune.strategy import Past, State
-from visutility.tune.surrogate.memory import turn_of_past
+from visutility.tune.strategy import Observation, Past, State
+from visutility.tune.surrogate.features import layout
+from visutility.tune.surrogate.memory import outdone, remember, turn_of_past
 
 SPACE = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "z": Float(0.0, 1.0)})
 
@@ -156,6 +157,20 @@ def test_a_history_whose_best_is_outdone_at_once_is_left_alone_for_good():
     assert first[0] == second[0] == point
     assert bowl(first[1]) < bowl(point)
     assert first == second
+
+
+def test_only_an_earlier_configuration_can_be_outdone():
+    known, own = {"x": 0.1, "y": 0.1, "z": 0.1}, {"x": 0.9, "y": 0.2, "z": 0.4}
+    memory = remember((Past("a", SPACE, ((known, 0.0), ({"x": 0.5, "y": 0.5, "z": 0.5}, 1.0))),), layout(SPACE))
+
+    def state(first, value, second):
+        seen = (Observation(0, first, value), Observation(1, second, 0.5))
+        return State(SPACE, 0, seen)
+
+    assert outdone(state(known, 0.8, own), memory)
+    assert not outdone(state(known, 0.2, own), memory)  # it was the better one
+    assert not outdone(state(own, 0.8, known), memory)  # a user's own configuration came first
+    assert not outdone(state(known, None, own), memory)
 
 
 def test_failed_and_pending_trials_are_survived():

@@ -105,9 +105,18 @@ class Distributions:
             return Float(low, high, log=kind != "uniform", when=when)
         if kind == "randint":
             return Int(int(low), int(high), when=when)
-        whole = hasattr(given, "pmf")
-        self._options.reading(name, lambda at: int(given.ppf(at)) if whole else float(given.ppf(at)))
-        return Float(0.0 if np.isfinite(low) else TAILS, 1.0 if np.isfinite(high) else 1.0 - TAILS, when=when)
+        least, most = (0.0 if np.isfinite(low) else TAILS), (1.0 if np.isfinite(high) else 1.0 - TAILS)
+        if hasattr(given, "pmf"):  # ppf(0) lies one below the support
+            self._options.reading(
+                name,
+                lambda at: int(max(given.ppf(at), low)),
+                lambda value: float(np.clip(given.cdf(value) - 0.5 * given.pmf(value), least, most)),
+            )
+        else:
+            self._options.reading(
+                name, lambda at: float(given.ppf(at)), lambda value: float(np.clip(given.cdf(value), least, most))
+            )
+        return Float(least, most, when=when)
 
 
 def _under(parameter: Parameter, when: Equals) -> Parameter:

@@ -18,7 +18,7 @@ class Options:
     """What each parameter's values stand for. `choice` and `reading` fill it, `real` reads it."""
 
     _listed: dict[str, dict[Value, Any]] = field(default_factory=dict)
-    _readings: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    _readings: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = field(default_factory=dict)
 
     def choice(self, name: str, values: Iterable[Any], when: Equals | None = None) -> Choice:
         """Return a choice among any values, equal ones once. Raises `InvalidSpace` when there are none."""
@@ -35,17 +35,17 @@ class Options:
         self._listed[name] = dict(zip(labels, kept, strict=True))
         return Choice(labels, when=when)
 
-    def reading(self, name: str, read: Callable[[Any], Any]) -> None:
-        """Pass the values of a parameter through `read`."""
-        self._readings[name] = read
+    def reading(self, name: str, read: Callable[[Any], Any], place: Callable[[Any], Any]) -> None:
+        """Pass the values of a parameter through `read`; `place` finds what is read as a value."""
+        self._readings[name] = (read, place)
 
     def real(self, params: Mapping[str, Value]) -> dict[str, Any]:
         """Return a configuration of the space as the values it stands for."""
         found: dict[str, Any] = {}
         for name, value in params.items():
             listed = self._listed.get(name)
-            read = self._readings.get(name)
-            found[name] = read(value) if read is not None else value if listed is None else listed[value]
+            reading = self._readings.get(name)
+            found[name] = reading[0](value) if reading is not None else value if listed is None else listed[value]
         return found
 
     def labels(self, params: Mapping[str, Any]) -> Params:
@@ -55,6 +55,9 @@ class Options:
         """
         found: Params = {}
         for name, value in params.items():
+            if name in self._readings:
+                found[name] = self._readings[name][1](value)
+                continue
             listed = self._listed.get(name, {})
             found[name] = next((label for label, one in listed.items() if _same(one, plain(value))), plain(value))
         return found

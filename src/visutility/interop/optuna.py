@@ -6,6 +6,7 @@ study = optuna.create_study(sampler=VisuTilitySampler(seed=0))
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
@@ -100,7 +101,8 @@ class VisuTilitySampler(BaseSampler):
             try:
                 params = self._made(state).suggest(state, trial.number)
             except StudyClosed:
-                study.stop()
+                with suppress(RuntimeError):  # outside `optimize` there is nothing to stop
+                    study.stop()
                 return {}
             study._storage.set_trial_system_attr(trial._trial_id, SUGGESTED, params)
         return found.real(params)

@@ -5,10 +5,11 @@ study = Study(found.space, found.direction, history=[found.past()])
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -61,18 +62,20 @@ class Imported:
             study = self._created(store, name, model_id, by, why)
         if study.record.closed_at is not None or study.record.enqueued != configurations:
             raise AlreadyExists(f"study {name!r} exists already", hint="choose another name")
-        told = {trial.number for trial in study.trials if trial.state != "pending"}
+        begun = study.trials
+        told = {trial.number for trial in begun if trial.state != "pending"}
         for trial in self.trials:
-            if trial.number >= study.record.asked:
-                study.ask()
             if trial.number in told:
                 continue
-            for step, value in trial.reports:
-                study.report(trial.number, step, value)
-            if trial.state == PRUNED:
-                study.prune(trial.number)
-            else:
-                study.tell(trial.number, _result(trial))
+            with store.write("study.import_trial") as tx:
+                if trial.number >= len(begun):
+                    study.ask(tx=tx)
+                for step, value in trial.reports:
+                    study.report(trial.number, step, value, tx=tx)
+                if trial.state == PRUNED:
+                    study.prune(trial.number, tx=tx)
+                else:
+                    study.tell(trial.number, _result(trial), tx=tx)
         return study.close(by=by, why=why)
 
     def _created(self, store: Store, name: str, model_id: str | None, by: str, why: str) -> DurableStudy:
@@ -154,6 +157,14 @@ def _trial(number: int, given: FrozenTrial, known: Known) -> Trial:
     return Trial(number, params, "enqueued", state, value, {}, failure, reports)
 
 
+def _every_choice(seen: Sequence[BaseDistribution]) -> CategoricalDistribution:
+    """A choice among the options of all; tuples come back from a storage as lists, which nothing can hash."""
+    found: dict[str, Any] = {repr(choice): choice for one in seen for choice in one.choices}  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that such options are for this process alone
+        return CategoricalDistribution(list(found.values()))
+
+
 def _result(trial: Trial) -> float | Failure:
     return Failure(trial.failure or "it failed in Optuna") if trial.value is None else trial.value
 
@@ -163,7 +174,7 @@ def _widest(seen: Sequence[BaseDistribution]) -> BaseDistribution:
     newest = seen[-1]
     alike = [one for one in seen if type(one) is type(newest)]
     if isinstance(newest, CategoricalDistribution):
-        return CategoricalDistribution(list(dict.fromkeys(choice for one in alike for choice in one.choices)))  # type: ignore[attr-defined]
+        return _every_choice(alike)
     low = min(one.low for one in alike)  # type: ignore[attr-defined]
     high = max(one.high for one in alike)  # type: ignore[attr-defined]
     log = all(one.log for one in alike)  # type: ignore[attr-defined]

@@ -33,8 +33,8 @@ class StudySearchCV(RandomizedSearchCV):  # type: ignore[misc]  # scikit-learn h
     `param_distributions` may be a `Space`, conditions included: parameters that are not active are left as the
     estimator has them. `strategy` goes to the `Study`. `history` holds earlier searches, oldest first, that this one
     starts from: fitted searches of scikit-learn's or this kind, studies, or lists of (parameters, score). `objective`
-    names the metric to search for, where there are several and `refit` names none. `batch` candidates are chosen at a
-    time; None: as many as keep `n_jobs` busy.
+    names the metric to search for, where there are several and `refit` names none; None: the first. `batch` candidates
+    are chosen at a time; None: as many as keep `n_jobs` busy.
 
     The search ends before `n_iter` when the space has no more configurations. A candidate whose mean score is not
     finite (`error_score=np.nan`) is a failed trial, and the study learns to avoid its like.
@@ -127,15 +127,13 @@ class StudySearchCV(RandomizedSearchCV):  # type: ignore[misc]  # scikit-learn h
 
     def _metric(self, results: Mapping[str, Any]) -> str:
         """The name of the metric to search for, as `cv_results_` spells it after `mean_test_`."""
-        names = sorted(key.removeprefix("mean_test_") for key in results if key.startswith("mean_test_"))
+        names = [key.removeprefix("mean_test_") for key in results if key.startswith("mean_test_")]
         if self.objective is not None:
             if self.objective not in names:
                 raise InvalidSetting(f"objective {self.objective!r} is no metric", hint=f"the scores are {names}")
             return self.objective
         if isinstance(self.refit, str) and self.refit in names:
             return self.refit
-        if len(names) > 1:
-            raise InvalidSetting(f"{names} are several metrics", hint="name one as refit= or objective=")
         return names[0]
 
 
@@ -154,7 +152,7 @@ def _earlier(item: Any, found: Distributions) -> Any:
 
 
 class _Table:
-    """What fills `cv_results_`. scikit-learn refuses a call in which every fit failed: those candidates go again
+    """What fills `cv_results_`. scikit-learn refuses a call in which every fit failed: those candidates go once more
     with the next ones, so that one bad candidate does not end the search.
     """
 
@@ -165,6 +163,7 @@ class _Table:
         self._failed: list[dict[str, Any]] = []
         self._error: ValueError | None = None
         self._any = False
+        self._lost = 0
 
     def evaluate(self, candidates: list[dict[str, Any]]) -> Mapping[str, Any] | None:
         """Return `cv_results_` so far, these candidates last; None when all their fits failed."""
@@ -174,7 +173,8 @@ class _Table:
         except ValueError as error:
             if self._raises or "fits failed" not in str(error):
                 raise
-            self._failed, self._error = together, error
+            self._lost += len(self._failed)
+            self._failed, self._error = candidates, error
             return None
         self._failed, self._any = [], True
         return results
@@ -183,9 +183,9 @@ class _Table:
         """Raise when no candidate was fitted; warn of the last ones when they are missing from the table."""
         if self._error is not None and not self._any:
             raise self._error
-        if self._failed:
+        if lost := self._lost + len(self._failed):
             warnings.warn(
-                f"every fit of the last {len(self._failed)} candidates failed: they are in study_, not in cv_results_",
+                f"every fit of {lost} candidates in a row failed: they are in study_, not in cv_results_",
                 FitFailedWarning,
                 stacklevel=5,
             )

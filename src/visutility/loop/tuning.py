@@ -8,6 +8,7 @@ A trial that its study's stopping rule says should not go on is killed, and prun
 checkpoints: then it may be asked for again, and goes on from its own.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ class TrialRunner:
         """Evaluate these trials side by side; tell them in the order of their numbers."""
         running = {self._submit(trial): trial for trial in waiting}
         outcomes: dict[int, Outcome | None] = {}
+        diverged: dict[int, str] = {}
         try:
             while len(outcomes) < len(running):
                 check()
@@ -112,6 +114,8 @@ class TrialRunner:
                         if not study.report(trial, event.step, event.value):
                             outcomes[trial.number] = None
                             self.executor.cancel(event.handle)
+                            if not math.isfinite(event.value):  # it will not come back from there
+                                diverged[trial.number] = f"it reported {event.value} at step {event.step}"
                     elif isinstance(event, Finished):
                         outcomes[trial.number] = event.outcome
         except BaseException:
@@ -120,7 +124,7 @@ class TrialRunner:
                     self.executor.cancel(handle)
             raise
         for trial in sorted(waiting, key=lambda one: one.number):
-            told = self._tell(study, trial, outcomes[trial.number])
+            told = self._tell(study, trial, outcomes[trial.number], diverged.get(trial.number))
             if told is not None and self.listener is not None:
                 ended = [one.state for one in study.trials if one.state not in ("pending", "paused")]
                 best = study.best.value if "complete" in ended else None
@@ -130,12 +134,14 @@ class TrialRunner:
         own = {} if self.checkpoints is None else {"checkpoint": str(self.checkpoints / str(trial.number))}
         return self.executor.submit(Call.of(self.function, self.recipe, trial.params, *self.args, **own), self.limits)
 
-    def _tell(self, study: TrialStudy, trial: Trial, outcome: Outcome | None) -> Trial | None:
+    def _tell(self, study: TrialStudy, trial: Trial, outcome: Outcome | None, diverged: str | None) -> Trial | None:
         try:
-            if outcome is None and self.checkpoints is not None:
+            if diverged is not None:
+                told = study.tell(trial, Failure(diverged))
+            elif outcome is None and self.checkpoints is not None:
                 study.pause(trial)
                 return None
-            if outcome is None:
+            elif outcome is None:
                 told = study.prune(trial)
             elif outcome.kind == "value":
                 told = study.tell(trial, outcome.value)

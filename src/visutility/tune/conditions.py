@@ -23,7 +23,8 @@ def allowed_values(parameters: Mapping[str, Parameter], name: str, when: Equals)
         return frozenset(parent.check(when.name, value) for value in when.values)
     except InvalidParameter as error:
         raise InvalidSpace(
-            f"parameter {name!r} has a condition that can never hold: {error.problem}", hint="correct the condition"
+            f"parameter {name!r} has a condition on a value that cannot be: {error.problem}",
+            hint="name values of that parameter, one by one: Equals('name', value, another)",
         ) from None
 
 

@@ -28,6 +28,7 @@ from visutility.tune.space import Params, Space
 from visutility.tune.standing import best_with, front_of, outlook_of, volume_of
 from visutility.tune.strategy import AbstractStrategy, Past
 from visutility.tune.trial import PAUSED, PENDING, PRUNED, Outcome, Result, Trial, sign
+from visutility.tune.values import plain
 
 
 @final
@@ -69,6 +70,7 @@ class Study:
     ) -> None:
         if not isinstance(space, Space):
             raise InvalidSetting(f"space {space!r:.80} is not a Space", hint="write Space({'name': Float(0, 1)})")
+        seed = plain(seed)
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise InvalidSetting(f"seed {seed!r} is not a whole number", hint="pass an int")
         options = options_of(

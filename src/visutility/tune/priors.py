@@ -38,7 +38,10 @@ class Likely:
     options: tuple[tuple[Value, float], ...]
 
     def __init__(self, options: Mapping[Value, float] | Iterable[tuple[Value, float]]) -> None:
-        pairs = tuple((plain(v), plain(p)) for v, p in (options.items() if isinstance(options, Mapping) else options))
+        given = list(options.items() if isinstance(options, Mapping) else options)
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in given):
+            raise InvalidSetting(f"{given!r:.80} gives no probabilities", hint="write Likely({'a': 0.7})")
+        pairs = tuple((plain(value), plain(chance)) for value, chance in given)
         for value, chance in pairs:
             if isinstance(chance, bool) or not isinstance(chance, (int, float)) or not 0.0 < chance <= 1.0:
                 raise InvalidSetting(f"option {value!r} has the probability {chance!r}", hint="give one in (0, 1]")

@@ -12,6 +12,7 @@ from visutility.core.errors import StudyClosed, TrialClosed, TrialNotFound
 from visutility.tune.fidelity import Curve, Seen
 from visutility.tune.options import USUAL, Options
 from visutility.tune.space import Params, Space
+from visutility.tune.strategies._fresh import all_asked
 from visutility.tune.strategies.random import Random
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
 from visutility.tune.surrogate.stop import outlook
@@ -70,6 +71,8 @@ class Search:
     def _suggested(self, *, spent: bool) -> Trial:
         if spent:
             raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
+        if self.options.problem.deterministic and all_asked(self.state):
+            raise StudyClosed(f"all {self.state.space.size} configurations were asked", hint="read `best`")
         rule = self.options.stop_when
         if rule is not None:
             ahead = outlook(self.believed, rule.trials, rule.gain)

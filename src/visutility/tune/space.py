@@ -36,7 +36,9 @@ class Space:
     __slots__ = ("_allowed", "_order", "_parameters", "digest", "dim", "names", "size")
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
-        if not isinstance(parameters, Mapping) or not parameters:
+        if not isinstance(parameters, Mapping):
+            raise InvalidSpace(f"{parameters!r:.80} is not a mapping", hint="write Space({'name': Float(0, 1), …})")
+        if not parameters:
             raise InvalidSpace(f"a space of {parameters!r} has no parameters", hint="give {'name': Float(0, 1), …}")
         for name, parameter in parameters.items():
             if not isinstance(name, str) or not name:

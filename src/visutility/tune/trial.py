@@ -151,8 +151,11 @@ def as_number(value: object, what: str) -> float:
         return value
     given = value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else plain(value)
     if isinstance(given, bool) or not isinstance(given, Real):
-        raise InvalidObservation(f"{what} {value!r} is not a number", hint="tell a number, metrics or a Failure")
-    return float(given)
+        raise InvalidObservation(f"{what} {value!r:.80} is not a number", hint="tell a number, metrics or a Failure")
+    try:
+        return float(given)
+    except OverflowError:
+        raise InvalidObservation(f"{what} is beyond what a float holds", hint="tell a smaller number") from None
 
 
 def checked_metric(name: object) -> str:

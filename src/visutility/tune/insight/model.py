@@ -77,4 +77,5 @@ def _skill(hyper: Hyper, plan: Layout, x: Array, y: Array) -> float:
         if out.any():
             inner = condition(hyper, x[~out], y[~out], plan.groups)
             off[out] = y[out] - inner.mean(x[out])
-    return 1.0 - float(np.mean(off * off)) / float(np.var(y))
+    spread = float(np.var(y))
+    return 1.0 - float(np.mean(off * off)) / spread if spread else 0.0

@@ -51,7 +51,7 @@ def surface(model: Model, x: str, y: str) -> Surface:
     grid = np.array([(a, b) for b in ys for a in xs])
     bent = _averaged(model, columns, grid).reshape(len(ys), len(xs))
     known = bent[np.isfinite(bent)]
-    levels = model.values(np.linspace(known.min(), known.max(), LEVELS)) if len(known) else known
+    levels = np.sort(model.values(np.linspace(known.min(), known.max(), LEVELS))) if len(known) else known
     return Surface(xs, ys, model.values(bent), levels)
 
 

@@ -40,6 +40,12 @@ def taken(state: State) -> set[object]:
     return {key(o.params) for o in state.observed} | {key(params) for _, params in state.pending}
 
 
+def all_asked(state: State) -> bool:
+    """Whether every configuration of a finite space was asked. O(n d) only once so many trials were."""
+    size = state.space.size
+    return size is not None and len(state.observed) + len(state.pending) >= size == len(taken(state))
+
+
 def fresh(state: State, draw: Callable[[], Params]) -> Params:
     """Return the first draw if the space is infinite, else one that no trial has had while such are found.
 

@@ -14,7 +14,7 @@ from visutility.core.errors import InvalidSetting, StudyClosed
 from visutility.core.rng import rng
 from visutility.tune.listing import listing
 from visutility.tune.space import Mask, Params, Units
-from visutility.tune.strategies._fresh import fresh, taken
+from visutility.tune.strategies._fresh import all_asked, fresh, taken
 from visutility.tune.strategies.sobol import sobol_point
 from visutility.tune.strategy import AbstractStrategy, State
 from visutility.tune.surrogate.acquisition import Improvement, Process, Target, maximise
@@ -84,7 +84,7 @@ class Bayesian(AbstractStrategy):
         Raises `StudyClosed` when the objective is deterministic and every configuration was asked.
         """
         plan = layout(state.space)
-        spent = _spent(state)
+        spent = all_asked(state)
         if spent and state.problem.deterministic:
             raise StudyClosed(f"all {state.space.size} configurations were asked", hint="read `best`")
         draw = rng(state.seed, self.name, number)
@@ -94,14 +94,16 @@ class Bayesian(AbstractStrategy):
         needed, turn = self.initial, number
         if memory is not None:
             belief = memory.belief(seen)
-            useless = belief.useless > USELESS or outdone(state)
+            useless = belief.useless > USELESS or outdone(state, memory)
             if not useless and turn_of_past(number):
                 found = self._with_memory(state, plan, seen, memory, belief, draw)
                 return found or _spread(state, plan, number, draw)
             needed, turn = self.initial + 1 if useless else FIRST, max(number - 1, 0)  # a cold study, one trial late
         started = len(state.observed) + len(state.pending)
-        if started < needed or len(seen.values) < FIRST or not plan.parameters:
+        if started < needed or not plan.parameters:
             return _spread(state, plan, turn, draw)
+        if len(seen.values) < FIRST:
+            return self._working(state, plan, seen, draw) or _spread(state, plan, turn, draw)
         best = self._own(state, plan, seen, turn, draw)
         if spent:  # a value is worth another look
             return state.space.decode(best[0])
@@ -125,6 +127,17 @@ class Bayesian(AbstractStrategy):
         target, order = _target(state, plan, seen, process, least, self.points)
         box = None if centre is None else box_around(centre, seen.x, units, masks, plan)
         return self._search(target, units, masks, order, draw, box)
+
+    def _working(self, state: State, plan: Layout, seen: Seen, draw: np.random.Generator) -> Params | None:
+        """While hardly a trial has a value: where one is most likely to, by what failed; None when none did."""
+        chance = success(seen, plan)
+        if chance is None:
+            return None
+        units, masks = state.units[seen.at], state.masks[seen.at]
+        if not len(units):
+            units, masks = state.units[-1:], state.masks[-1:]  # somewhere to search around
+        wanted = Sum((chance,), plan)
+        return _untried(state, seen, self._search(wanted, units, masks, np.zeros(len(units)), draw))
 
     def _with_memory(
         self, state: State, plan: Layout, seen: Seen, memory: Memory, belief: Belief, draw: np.random.Generator
@@ -183,12 +196,6 @@ def _turn(state: State, number: int) -> tuple[Prior, float]:
     """The prior and the least improvement whose turn it is; what is known of the noise replaces what is believed."""
     prior, least = TURNS[number % len(TURNS)]
     return (prior if state.problem.noise is None else replace(prior, declared=state.problem.noise)), least
-
-
-def _spent(state: State) -> bool:
-    """Whether every configuration of a finite space was asked. O(n) only once so many were."""
-    size = state.space.size
-    return size is not None and len(state.observed) + len(state.pending) >= size == len(taken(state))
 
 
 def _spread(state: State, plan: Layout, number: int, draw: np.random.Generator) -> Params:

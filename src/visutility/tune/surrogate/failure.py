@@ -32,7 +32,7 @@ from visutility.tune.surrogate.model import Seen
 LABELS: Final = Prior(length=(0.0, 0.5), scale=(0.5, 0.5), noise=(-2.0, 0.5))  # a step is no reason for short lengths
 LATENT: Final = 4.0  # prior variance of the latent function
 CARE: Final = 2.0  # the power of the probability: a failed trial costs as much as another and tells less
-SHOWN: Final = 128  # trials of each kind that the process sees, the latest
+SHOWN: Final = 64  # trials of each kind that the process sees, the latest
 NEWTON: Final = 30  # steps at most
 CLOSE: Final = 1e-6  # steps of the latent values that end it
 ROOT_2PI: Final = float(np.sqrt(2.0 * np.pi))

@@ -23,6 +23,7 @@ STUDIES: Final = 8  # the latest ones are remembered
 ROWS: Final = 200  # trials of all of them together, and at most as many of the new study
 LEVELS: Final = (0.5, 0.8, 0.93, 0.98)  # ρ, beside 0
 UNTOLD: Final = 0.8  # ρ before there is a value, and while the hyper-parameters are fitted
+SAME: Final = 1e-9  # rows of the cube that are closer are not told apart
 EARLY: Final = 9  # trials of which the earlier studies have a say in most
 ROUNDS: Final = 3  # fits after one another, each from where the last one stopped
 OUTSIDE: Final = 1.0  # a value out of its range is placed at most so many ranges outside
@@ -79,14 +80,19 @@ def turn_of_past(number: int) -> bool:
     return number % 3 != 1 if number < EARLY else number % 3 == 0
 
 
-def outdone(state: State) -> bool:
+def outdone(state: State, memory: Memory) -> bool:
     """Whether trial 0, the earlier configuration expected most of, did worse than trial 1, the study's own first.
 
-    Where the past is of use that hardly happens. Then it is left alone for good.
+    Where the past is of use that hardly happens. Then it is left alone for good. It says nothing where a user's own
+    configuration was trial 0 instead.
     """
-    first = {seen.number: seen.value for seen in state.observed if seen.number < 2}
-    old, own = first.get(0), first.get(1)
-    return old is not None and own is not None and own < old
+    first = {seen.number: (at, seen.value) for at, seen in enumerate(state.observed) if seen.number < 2}
+    if len(first) < 2:
+        return False
+    (at, old), (_, own) = first[0], first[1]
+    if old is None or own is None or own >= old:
+        return False
+    return bool((np.abs(memory.units - state.units[at]) < SAME).all(axis=1).any())
 
 
 _kept: dict[int, tuple[tuple[Past, ...], Layout, Memory | None]] = {}  # the same tuple is remembered once

@@ -41,7 +41,8 @@ class Bend:
     @property
     def rate(self) -> float:
         """By how much the targets move a unit of the values, at the centre; 0 where all are equal."""
-        return 1.0 / (self.unit * self.spread * self.width) if self.spread else 0.0
+        width = self.unit * self.spread * self.width
+        return 1.0 / width if width else 0.0
 
 
 def bend_of(values: Array) -> Bend:
