@@ -12,6 +12,7 @@ python -m benchmarks.tuning.fidelity --complete       until a trial that ran to 
 
 import argparse
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import util
@@ -88,7 +89,9 @@ def optuna(pruner: str) -> Method:
             "median": lambda: peer.pruners.MedianPruner(),
             "hyperband": lambda: peer.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS),
         }[pruner]()
-        sampler = peer.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", peer.exceptions.ExperimentalWarning)
+            sampler = peer.samplers.TPESampler(seed=seed, multivariate=True, group=True)
         study = peer.create_study(direction=meter.family.direction, sampler=sampler, pruner=made)
         while not meter.done and len(study.trials) < MOST_TRIALS:
             trial = study.ask()
