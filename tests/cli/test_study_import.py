@@ -6,6 +6,7 @@ import sys
 import optuna
 import pytest
 
+from visutility import Space
 from visutility.cli import main
 from visutility.loop import Project
 
@@ -41,6 +42,7 @@ def test_import(storage, home, capsys):
     assert main(["studies", "show", "mine", "--home", str(home), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert [t["state"] for t in shown["trials"]] == ["complete"] * 5
+    assert Space.from_json(shown["record"]["space"]).names == ("n", "x")
 
 
 def test_words(storage, home, capsys):

@@ -105,6 +105,9 @@ def plain(value: object) -> Any:
 
 
 def _hook(value: object) -> object:
+    data: Callable[[], object] | None = getattr(value, "to_json", None)
+    if callable(data):
+        return data()
     item: Callable[[], object] | None = getattr(value, "item", None)
     if callable(item):
         return item()
