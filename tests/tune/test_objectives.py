@@ -64,7 +64,7 @@ def test_best_is_among_the_trials_that_hold_the_constraints():
     assert study.trials[0].excess == pytest.approx({"latency_ms": 10.0, "accuracy": -0.4})
     assert [t.number for t in study.front] == [1]
     seen = study._search.state.observed
-    assert [s.feasible for s in seen] == [False, True, True]
+    assert [s.holds(2) for s in seen] == [False, True, True]
     assert seen[2].excess == pytest.approx((-10.0, -0.2))
     assert [value for _, value in study.past().trials] == [-0.8, -0.7]  # what another study learns from
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from visutility.core.rng import rng
-from visutility.tune import Observation
+from visutility.tune import Float, Observation, Space
 from visutility.tune.pareto import front
 from visutility.tune.problem import Problem
 from visutility.tune.strategies._order import (
     BROKE,
     FAILED,
+    UNKNOWN,
     WORKED,
     best_first,
     by_fronts,
@@ -17,6 +18,9 @@ from visutility.tune.strategies._order import (
     scalarised,
     undominated,
 )
+from visutility.tune.strategies.cmaes import CMAES
+from visutility.tune.strategies.local import Local
+from visutility.tune.strategies.tpe import TPE
 
 
 def seen(*rows):
@@ -60,6 +64,28 @@ def test_values_come_before_broken_constraints_and_these_before_failures():
     order, kinds = best_first(trials, values, Problem(constraints=1))
     assert order.tolist() == [3, 2, 4, 1, 0]
     assert kinds.tolist() == [FAILED, BROKE, WORKED, WORKED, BROKE]
+
+
+def test_a_pruned_trial_holds_no_constraint_until_it_told():
+    trials, values = seen((0.0, (), ()), (3.0, (), (-1.0,)), (None, (), ()), (1.0, (), (9.0,)), (-1.0, (), ()))
+    order, kinds = best_first(trials, values, Problem(constraints=1))
+    assert kinds.tolist() == [UNKNOWN, WORKED, FAILED, BROKE, UNKNOWN]
+    assert order.tolist() == [1, 3, 4, 0, 2]
+    assert [one.holds(1) for one in trials] == [False, True, False, False, False]
+    assert [one.holds(0) for one in trials] == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("strategy", [TPE(), CMAES(population=20), Local()], ids=lambda one: one.name)
+def test_pruned_trials_do_not_draw_the_search_to_where_the_constraint_is_broken(strategy):
+    """The less of `x` the better, at least .6 is allowed; below, every trial is pruned early, with a low value."""
+    state = strategy.init(Space({"x": Float(0, 1)}), 0, problem=Problem(constraints=1))
+    for number in range(60):
+        params = {"x": (number * 0.37) % 1.0} if number < 20 else strategy.suggest(state, number)
+        state = strategy.asked(state, number, params)
+        excess = () if params["x"] < 0.5 else (0.6 - params["x"],)
+        state = strategy.observe(state, number, params, params["x"], (), excess)
+    later = [one.params["x"] for one in state.observed[20:]]
+    assert np.mean([x > 0.5 for x in later]) > 0.6  # half of them when drawn by chance
 
 
 def test_each_constraint_counts_in_units_of_its_largest_excess():

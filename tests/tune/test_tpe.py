@@ -147,9 +147,9 @@ def test_constraints_come_first():
         params = strategy.suggest(state, number)
         state = strategy.asked(state, number, params)
         state = strategy.observe(state, number, params, params["x"], (), (0.5 - params["x"],))  # least at 0.5
-    best = min(one.value for one in state.observed if one.feasible)
+    best = min(one.value for one in state.observed if one.holds(1))
     assert best == pytest.approx(0.5, abs=0.02)
-    assert np.mean([one.feasible for one in state.observed[-20:]]) > 0.5
+    assert np.mean([one.holds(1) for one in state.observed[-20:]]) > 0.5
 
 
 def test_settings_are_checked():

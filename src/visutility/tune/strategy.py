@@ -26,7 +26,8 @@ class Observation:
     """A trial's end. `value` is finite and lower is better; None says that the trial failed.
 
     `others` are the further objectives of a study that has several, lower is better. `excess` says by how much each
-    constraint is exceeded: it holds at 0 and below. Both are empty for a failed trial.
+    constraint is exceeded: it holds at 0 and below. Both are empty for a failed trial, and for a pruned one, whose
+    value is that of its last report.
     """
 
     number: int
@@ -35,10 +36,9 @@ class Observation:
     others: tuple[float, ...] = ()
     excess: tuple[float, ...] = ()
 
-    @property
-    def feasible(self) -> bool:
-        """Whether the trial has a value and holds every constraint."""
-        return self.value is not None and all(e <= 0.0 for e in self.excess)
+    def holds(self, constraints: int) -> bool:
+        """Return whether the trial has a value and told of each of so many constraints that it holds."""
+        return self.value is not None and len(self.excess) == constraints and all(e <= 0.0 for e in self.excess)
 
 
 @final
@@ -68,7 +68,10 @@ class Past:
 @final
 @dataclass(frozen=True, slots=True)
 class State:
-    """All a strategy knows. `observed` in telling order, `pending` by number, `history` oldest first."""
+    """All a strategy knows. `observed` in telling order, `pending` by number, `history` oldest first.
+
+    `revised` says that some of the values are estimates, which may be others at the next look.
+    """
 
     space: Space
     seed: int
@@ -77,6 +80,7 @@ class State:
     history: tuple[Past, ...] = ()
     problem: Problem = ONE_VALUE
     _encoded: Encoded | None = field(default=None, repr=False, compare=False)
+    revised: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.observed, Appended):
@@ -108,7 +112,8 @@ class State:
         pending = (*self.pending, (number, params))
         if self.pending and number < self.pending[-1][0]:  # one that was paused
             pending = tuple(sorted(pending, key=lambda item: item[0]))
-        return State(self.space, self.seed, self.observed, pending, self.history, self.problem, self._encoded)
+        kept = (self.history, self.problem, self._encoded, self.revised)
+        return State(self.space, self.seed, self.observed, pending, *kept)
 
     def without_pending(self, number: int) -> "State":
         """Return this state with that trial no longer under way."""
@@ -121,13 +126,17 @@ class State:
         encoded = self._encoded.with_row(unit, mask, value)  # type: ignore[union-attr]
         pending = tuple(item for item in self.pending if item[0] != seen.number)
         observed = self.observed.with_item(seen)  # type: ignore[union-attr]
-        return State(self.space, self.seed, observed, pending, self.history, self.problem, encoded)  # a fast `replace`
+        kept = (self.history, self.problem, encoded, self.revised)
+        return State(self.space, self.seed, observed, pending, *kept)  # a fast `replace`
 
     def with_values(self, values: Mapping[int, float]) -> "State":
-        """Return this state with these values, by number of the trial, in place of those observed."""
-        seen = tuple(replace(o, value=values[o.number]) if o.number in values else o for o in self.observed)
-        column = np.array([math.nan if o.value is None else o.value for o in seen], dtype=np.float64)
-        return replace(self, observed=seen, _encoded=Encoded.of(self.units, self.masks, column))
+        """Return this state with these estimates, by number of the trial, in place of the values observed."""
+        seen, column = list(self.observed), self.values.copy()
+        for at, o in enumerate(seen):
+            if o.number in values:
+                column[at] = value = values[o.number]
+                seen[at] = Observation(o.number, o.params, value, o.others, o.excess)
+        return replace(self, observed=tuple(seen), _encoded=Encoded.of(self.units, self.masks, column), revised=True)
 
     def without_value(self, numbers: Set[int]) -> "State":
         """Return this state with these observed trials pending, as if what they told were not known yet."""
@@ -154,6 +163,7 @@ class State:
             tuple((number, params) for number, params in waiting if params is not None),
             self.history,
             self.problem,
+            revised=self.revised,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -165,6 +175,7 @@ class State:
             "observed": [[o.number, o.params, o.value, list(o.others), list(o.excess)] for o in self.observed],
             "pending": [[number, params] for number, params in self.pending],
             "history": [past.to_json() for past in self.history],
+            "revised": self.revised,
         }
 
     @staticmethod
@@ -180,6 +191,7 @@ class State:
             tuple((number, dict(params)) for number, params in data["pending"]),
             tuple(Past.from_json(past) for past in data["history"]),
             Problem.from_json(data["problem"]),
+            revised=data.get("revised", False),
         )
 
 

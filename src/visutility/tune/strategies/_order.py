@@ -1,8 +1,10 @@
 """Which trials are better than which: values, failures, constraints and several objectives in one order.
 
 Trials that hold every constraint come first, then those that break one, then failed ones (Deb, "An efficient
-constraint handling method for genetic algorithms", 2000). Several objectives are ordered by non-dominated fronts and,
-within one, by crowding distance (Deb, Pratap, Agarwal and Meyarivan, NSGA-II, 2002, sections III A and B).
+constraint handling method for genetic algorithms", 2000). A pruned trial tells nothing of the constraints: it comes
+after all that told, so that it leads no search away from where they are known. Several objectives are ordered by
+non-dominated fronts and, within one, by crowding distance (Deb, Pratap, Agarwal and Meyarivan, NSGA-II, 2002, sections
+III A and B).
 """
 
 from collections.abc import Sequence
@@ -16,13 +18,13 @@ from visutility.tune.strategy import Observation
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-WORKED, BROKE, FAILED = 0, 1, 2  # holds every constraint; breaks one; has no value
+WORKED, BROKE, UNKNOWN, FAILED = range(4)  # holds every constraint; breaks one; told none of them; has no value
 
 
 def best_first(
     seen: Sequence[Observation], values: Array, problem: Problem, top: int | None = None
 ) -> tuple[Indices, Indices]:
-    """Return the places (n,) of ended trials, the best first, and by place (n,) WORKED, BROKE or FAILED.
+    """Return the places (n,) of ended trials, the best first, and by place (n,) WORKED, BROKE, UNKNOWN or FAILED.
 
     `values` (n,) are theirs, NaN where one failed. Of several objectives only the first `top` places are in order. Ties
     go to the earlier. O(n log n) for one or two objectives.
@@ -30,7 +32,9 @@ def best_first(
     kinds = np.where(np.isnan(values), FAILED, WORKED).astype(np.intp)
     scores = values
     if problem.constraints:
-        excess = _violations([one.excess for one in seen])
+        told = np.array([len(one.excess) == problem.constraints for one in seen], dtype=bool)
+        kinds[(kinds == WORKED) & ~told] = UNKNOWN
+        excess = _violations([one.excess for one in seen], problem.constraints)
         broke = (kinds == WORKED) & (excess > 0.0)
         kinds[broke] = BROKE
         scores = np.where(broke, excess, values)
@@ -113,11 +117,9 @@ def crowding(points: Array) -> Array:
     return found
 
 
-def _violations(rows: list[tuple[float, ...]]) -> Array:
-    """Return the total excess (n,), each constraint in units of its largest; nothing told counts as none."""
-    wide = max(map(len, rows), default=0)
-    if not wide:
-        return np.zeros(len(rows))
-    excess = np.array([[max(e, 0.0) for e in row] + [0.0] * (wide - len(row)) for row in rows])
-    scale = excess.max(axis=0)
+def _violations(rows: list[tuple[float, ...]], constraints: int) -> Array:
+    """Return the total excess (n,), each constraint in units of its largest; 0 where nothing was told."""
+    nothing = (0.0,) * constraints
+    excess = np.maximum(np.array([row or nothing for row in rows]).reshape(-1, constraints), 0.0)
+    scale = excess.max(axis=0, initial=0.0)
     return np.asarray((excess / np.where(scale > 0.0, scale, 1.0)).sum(axis=1))

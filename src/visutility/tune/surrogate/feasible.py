@@ -59,10 +59,10 @@ def constraint_terms(state: State, plan: Layout, seen: Seen, points: int) -> lis
 
 def feasible_rows(state: State, seen: Seen) -> NDArray[np.bool_]:
     """Return which completed trials (n,) are known to hold every constraint; all where there is none."""
-    if not state.problem.constraints:
+    constraints = state.problem.constraints
+    if not constraints:
         return np.ones(len(seen.at), dtype=bool)
-    found = (state.observed[place] for place in seen.at)
-    return np.array([bool(o.excess) and o.feasible for o in found], dtype=bool)
+    return np.array([state.observed[place].holds(constraints) for place in seen.at], dtype=bool)
 
 
 def _term(plan: Layout, x: Array, excess: Array, points: int) -> Feasible:
