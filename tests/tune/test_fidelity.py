@@ -12,6 +12,7 @@ from visutility.core.rng import rng
 from visutility.tune import STOPPING, Asha, CurveStopping, Float, Hyperband, MedianStopping, Space, Study, make_stopping
 from visutility.tune.fidelity import Curve, Seen, stopping_from_json
 from visutility.tune.fidelity.model import at_knots, fit, knots_between
+from visutility.tune.surrogate import model
 
 SPACE = Space({"x": Float(0, 1), "y": Float(0, 1)})
 EPOCHS = 40
@@ -333,6 +334,31 @@ def test_a_trial_of_whose_end_little_is_known_is_pending_to_the_strategy():
     paused = {trial.number for trial in study.trials if trial.state == "paused"}
     assert ends
     assert paused == {n for n in paused if (n in ends) != (n in waiting)}
+
+
+@pytest.mark.parametrize("then", ["pause", "prune"])
+def test_a_suggestion_from_estimates_costs_one_fit(then, monkeypatch):
+    """What is expected of stopped trials changes with every tell, so fits to earlier values are of no use."""
+    calls = []
+    monkeypatch.setattr(model, "fit", lambda *args, inner=model.fit: calls.append(1) or inner(*args))
+    study = Study(SPACE, strategy="bayesian", seed=5, stopping=CurveStopping(pauses=then == "pause"))
+    drive(study, 30, then=then)
+    assert sum(trial.origin == "bayesian" for trial in study.trials) > 15
+    assert study._search.believed.revised
+    assert len(calls) <= 40
+
+
+def test_what_is_kept_of_curves_changes_no_answer():
+    """A study rebuilt before every trial, which keeps nothing, goes on as one that keeps what it derived."""
+    kept = Study(SPACE, strategy="bayesian", seed=2, stopping=CurveStopping(pauses=True))
+    rebuilt = Study.restore(kept.snapshot())
+    for trials in range(1, 16):
+        rebuilt = Study.restore(rebuilt.snapshot())
+        assert drive(kept, trials) == drive(rebuilt, trials)
+        assert [t.number for t in kept.trials] == list(range(trials + 1))
+        kept.pause(trials) if kept.trials[trials].state == "pending" else None
+        rebuilt.pause(trials) if rebuilt.trials[trials].state == "pending" else None
+    assert rebuilt.trials == kept.trials
 
 
 @pytest.mark.slow

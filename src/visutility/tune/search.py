@@ -118,7 +118,7 @@ class Search:
             state=self.state.without_pending(trial.number),
             paused=tuple(sorted((*self.paused, trial), key=lambda one: one.number)),
             pending=tuple(one for one in self.pending if one.number != trial.number),
-            seen=_seen(self.seen.curves + _curves(trial, self.options.direction)),
+            seen=self.seen.of(self.seen.curves + _curves(trial, self.options.direction)),
         )
 
     def with_told(self, ended: Trial) -> "Search":
@@ -127,14 +127,15 @@ class Search:
         pending = tuple(trial for trial in self.pending if trial.number != ended.number)
         after = self._without_paused(ended.number, state=state, pending=pending)
         new = _curves(ended, self.options.direction)
-        return replace(after, seen=_seen(after.seen.curves + new)) if new else after
+        return replace(after, seen=after.seen.of(after.seen.curves + new)) if new else after
 
     def _without_paused(self, number: int, **changes: Any) -> "Search":
         """The search with these changes, that trial no longer among the paused ones."""
         if all(trial.number != number for trial in self.paused):
             return replace(self, **changes)
         kept = tuple(trial for trial in self.paused if trial.number != number)
-        return replace(self, paused=kept, seen=_seen(c for c in self.seen.curves if c.number != number), **changes)
+        curves = (curve for curve in self.seen.curves if curve.number != number)
+        return replace(self, paused=kept, seen=self.seen.of(curves), **changes)
 
     def under_way(self, trial: Trial | int) -> Trial:
         """Return the trial under way or paused with this number, as it was asked or paused.
@@ -178,7 +179,7 @@ class Search:
             asked=len(trials),
             pending=pending,
             paused=paused,
-            seen=_seen(curves),
+            seen=Seen().of(curves),
         )
 
     def keeps_going(self, number: int, reports: Sequence[tuple[int, float]]) -> bool:
@@ -237,10 +238,3 @@ def _curves(trial: Trial, direction: str) -> tuple[Curve, ...]:
     if trial.state not in (COMPLETE, PRUNED, PAUSED) or not trial.reports:
         return ()
     return (Curve.of(trial.number, trial.state, trial.reports, sign(direction)),)
-
-
-def _seen(curves: Iterable[Curve]) -> Seen:
-    """These curves, those of ended trials first, in the order told, then those of paused ones by number."""
-    given = tuple(curves)
-    ended = (curve for curve in given if curve.state != PAUSED)
-    return Seen((*ended, *sorted((c for c in given if c.state == PAUSED), key=lambda c: c.number)))

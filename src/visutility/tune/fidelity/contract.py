@@ -7,7 +7,7 @@ and on nothing else: not on which worker happened to be faster. All values here 
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
 from typing import Any, ClassVar, TypeVar, final
@@ -50,17 +50,38 @@ class Curve:
 class Seen:
     """The curves a rule may look at: those of ended trials in the order told, then of paused ones by number.
 
-    `memo` is where a rule may keep what it derived from the curves; nothing else decides what is in it.
+    `memo` is where a rule may keep what it derived from all curves, `own` what it derived from each of them alone;
+    nothing else decides what is in them.
     """
 
     curves: tuple[Curve, ...] = ()
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    own: dict[str, tuple[Any, dict[int, Any]]] = field(default_factory=dict, repr=False)
+
+    def of(self, curves: Iterable[Curve]) -> "Seen":
+        """Return these curves instead, in order: what was derived from each that stays is kept."""
+        given = tuple(curves)
+        paused = sorted((curve for curve in given if curve.state == "paused"), key=lambda curve: curve.number)
+        ended = [curve for curve in given if curve.state != "paused"] if paused else given
+        return Seen((*ended, *paused), own=self.own)
 
     def kept(self, name: Any, derive: "Callable[[Seen], T]") -> "T":
         """Return what `derive` makes of this, made once."""
         if name not in self.memo:
             self.memo[name] = derive(self)
         found: T = self.memo[name]
+        return found
+
+    def each(self, name: str, key: Any, derive: "Callable[[Curve, Any], T]") -> "list[T]":
+        """Return `derive(curve, key)` of every curve, made once for each; what other keys gave is forgotten."""
+        if name not in self.own or self.own[name][0] != key:
+            self.own[name] = (key, {})
+        known, found = self.own[name][1], []
+        for curve in self.curves:
+            have = known.get(curve.number)
+            if have is None or have[0] is not curve:
+                have = known[curve.number] = (curve, derive(curve, key))
+            found.append(have[1])
         return found
 
     @property

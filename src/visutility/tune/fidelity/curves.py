@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Final, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visutility.core.errors import InvalidSetting
 from visutility.tune.fidelity.contract import AbstractStopping, Curve, Seen
 from visutility.tune.fidelity.median import whole_number
-from visutility.tune.fidelity.model import RATIO, CurveModel, fit
+from visutility.tune.fidelity.model import RATIO, Array, CurveModel, Indices, at_knots, fitted, knots_between
 
+FARTHEST: Final = 2**53  # steps
 LEARNT: Final = 200  # curves, the latest, that the model is fitted to
 KNOWN: Final = 0.5
 LIKELY: Final = 1.28  # deviations by which a forecast may be worse than the best: a chance of one in ten
@@ -26,12 +30,31 @@ RECENT, OWN = 12, 3.0  # latest trials that say what a new one is worth; how man
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Facts:
+    """Of the curves that have a report: number, last step, and the farthest a complete one came."""
+
+    curves: Sequence[Curve]
+    numbers: Indices  # (n,)
+    lasts: Indices  # (n,)
+    first: int  # the first step of any
+    complete: int
+    farthest: int | None  # the last step of the longest complete one
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class _Standing:
-    """The model of the curves so far, and the forecast of each of them, compressed."""
+    """The model of the curves so far, and the forecast of each of them, compressed: (n,), in the order of `_Facts`."""
 
     model: CurveModel
-    ends: Mapping[int, float]
+    ends: Array
+    order: Indices  # the best forecast first, then by number
+    latest: Array  # the forecasts of the latest trials
+
+    def below(self, value: float, mask: NDArray[np.bool_]) -> int:
+        """Return how many of those have a better forecast."""
+        return int((self.ends[mask] < value).sum())
 
 
 @final
@@ -58,23 +81,23 @@ class CurveStopping(AbstractStopping):
 
     def goes_on(self, seen: Seen, now: Curve) -> bool:
         """Return whether the trial is not at a rung, or its forecast is among the best there."""
+        facts = seen.kept("facts", _facts_of)
         pausing = bool(seen.paused) if self.pauses is None else self.pauses
-        complete = [c.steps[-1] for c in seen.curves if c.state == "complete" and c.steps]
-        if not pausing and len(complete) < self.startup:
+        if not pausing and facts.complete < self.startup:
             return True
-        rung = _reached(now, _first(seen, now))
-        if rung is None or now.steps[-1] >= max(complete, default=now.steps[-1] + 1):
+        first = min(facts.first, now.steps[0])
+        rung = _reached(now, first)
+        if rung is None or (facts.farthest is not None and now.steps[-1] >= facts.farthest):
             return True
         count, share = rung
+        there = (facts.lasts >= count + first - 1) & (facts.numbers != now.number)
         standing = self._standing(seen)
-        step = count + _first(seen, now) - 1
-        there = [c.number for c in seen.curves if c.steps and c.steps[-1] >= step and c.number != now.number]
-        if standing is None or not there:
+        if standing is None or not there.any():
             return not pausing
         if not pausing:
-            return _worth(standing, seen, now)
+            return _worth(standing, now)
         own = standing.model.finals([now])[0]
-        return sum(standing.ends[n] < own for n in there) < int((len(there) + 1) * share)
+        return standing.below(own, there) < int((int(there.sum()) + 1) * share)
 
     def resume(self, seen: Seen, *, closing: bool) -> int | None:
         """Return the paused trial to go on with: among the best of the highest rung that has one.
@@ -82,21 +105,22 @@ class CurveStopping(AbstractStopping):
         When no new trials will come, the one with the best forecast, if that is better than the best complete trial.
         """
         standing = self._standing(seen) if seen.paused else None
-        paused = [c for c in seen.paused if c.steps]
-        if standing is None or not paused:
+        if standing is None:
             return None
-        ends, first = standing.ends, min(c.steps[0] for c in seen.curves if c.steps)
+        facts, ends = seen.kept("facts", _facts_of), standing.ends
+        waiting = np.array([curve.state == "paused" for curve in facts.curves], dtype=bool)
+        lengths, best_first = facts.lasts - facts.first + 1, standing.order
         if closing:
-            best = min(paused, key=lambda c: (ends[c.number], c.number))
-            done = any(c.state == "complete" and c.steps for c in seen.curves)
-            return best.number if not done or ends[best.number] < standing.model.best else None
-        counts = _rungs(max(c.steps[-1] for c in paused) - first + 1)
+            best = next((at for at in best_first if waiting[at]), None)
+            if best is None or (facts.complete and ends[best] >= standing.model.best):
+                return None
+            return int(facts.numbers[best])
+        counts = _rungs(int(lengths[waiting].max(initial=0)))
         for count, after in reversed(list(pairwise(counts))):
-            there = sorted((ends[c.number], c.number) for c in seen.curves if _length(c, first) >= count)
-            best_there = {number for _, number in there[: int(len(there) * count / after)]}
-            found = [c for c in paused if c.number in best_there and count <= _length(c, first) < after]
-            if found:
-                return min(found, key=lambda c: (ends[c.number], c.number)).number
+            there = best_first[lengths[best_first] >= count]
+            for at in there[: int(len(there) * count / after)]:
+                if waiting[at] and lengths[at] < after:
+                    return int(facts.numbers[at])
         return None
 
     def estimates(self, seen: Seen) -> Mapping[int, float]:
@@ -107,32 +131,53 @@ class CurveStopping(AbstractStopping):
         standing = self._standing(seen)
         if standing is None:
             return {}
-        model = standing.model
+        model, facts = standing.model, seen.kept("facts", _facts_of)
         enough = model.known_from(KNOWN)
-        partial = [c for c in seen.curves if c.state != "complete" and c.steps and c.steps[-1] >= enough]
-        return {c.number: model.stretch(max(standing.ends[c.number], model.best)) for c in partial}
+        values = model.stretched(np.maximum(standing.ends, model.best))
+        return {
+            int(number): float(value)
+            for number, value, last, curve in zip(facts.numbers, values, facts.lasts, facts.curves, strict=True)
+            if last >= enough and curve.state != "complete"
+        }
 
     def _standing(self, seen: Seen) -> _Standing | None:
         return seen.kept(self.kind, _standing_of)
 
 
+def _facts_of(seen: Seen) -> _Facts:
+    curves = [curve for curve in seen.curves if curve.steps]
+    complete = [curve.steps[-1] for curve in curves if curve.state == "complete"]
+    return _Facts(
+        curves,
+        np.array([curve.number for curve in curves], dtype=np.intp),
+        np.array([curve.steps[-1] for curve in curves], dtype=np.intp),
+        min((curve.steps[0] for curve in curves), default=FARTHEST),
+        len(complete),
+        max(complete, default=None),
+    )
+
+
 def _standing_of(seen: Seen) -> _Standing | None:
-    curves = [c for c in seen.curves if c.steps]
-    if not curves:
+    facts = seen.kept("facts", _facts_of)
+    if not facts.curves:
         return None
-    model = fit(curves[-LEARNT:], max(c.steps[-1] for c in curves), _best_candidates(curves))
-    ends = model.finals(curves)
-    return _Standing(model, {c.number: end for c, end in zip(curves, ends, strict=True)})
+    knots = knots_between(facts.first, int(facts.lasts.max()))
+    rows = zip(seen.curves, seen.each("knots", knots, at_knots), strict=True)
+    values = np.array([row for curve, row in rows if curve.steps])
+    rivals = np.array([curve.state == "complete" for curve in facts.curves], dtype=bool)
+    model = fitted(values[-LEARNT:], knots, values[rivals if rivals.any() else slice(None), -1])
+    ends = model.ends(values)
+    latest = np.argsort(facts.numbers, kind="stable")[::-1][:RECENT]
+    return _Standing(model, ends, np.lexsort((facts.numbers, ends)), ends[latest])
 
 
-def _worth(standing: _Standing, seen: Seen, now: Curve) -> bool:
+def _worth(standing: _Standing, now: Curve) -> bool:
     """Whether the trial is likely to become the best, or expected to gain at least as much a step as a new trial."""
-    model = standing.model
-    fresh, width = model.mean[-1], float(model.cov[-1, -1])
-    latest = sorted((c.number for c in seen.curves if c.steps), reverse=True)[:RECENT]
+    model, latest = standing.model, standing.latest
+    fresh, width = float(model.mean[-1]), float(model.cov[-1, -1])
     weight = 1.0 / (OWN + len(latest))
-    mean = weight * (OWN * fresh + sum(standing.ends[n] for n in latest))
-    spread = OWN * (width + (fresh - mean) ** 2) + sum((standing.ends[n] - mean) ** 2 for n in latest)
+    mean = weight * (OWN * fresh + float(latest.sum()))
+    spread = OWN * (width + (fresh - mean) ** 2) + float(((latest - mean) ** 2).sum())
     new = expected_gain(model.best, mean, math.sqrt(weight * spread)) / _length_to(model, model.knots[0] - 1)
     end, deviation = model.final(now)
     likely = end - LIKELY * deviation <= model.best
@@ -151,20 +196,6 @@ def _length_to(model: CurveModel, step: int) -> int:
     return max(1, model.knots[-1] - step)
 
 
-def _best_candidates(curves: Sequence[Curve]) -> list[Curve]:
-    """The curves whose last value may be the best final one: complete ones, or all while none is."""
-    return [c for c in curves if c.state == "complete"] or list(curves)
-
-
-def _first(seen: Seen, now: Curve) -> int:
-    return min(c.steps[0] for c in (*seen.curves, now) if c.steps)
-
-
-def _length(curve: Curve, first: int) -> int:
-    """How many steps a curve has, counted from the first step of the study."""
-    return curve.steps[-1] - first + 1 if curve.steps else 0
-
-
 def _rungs(until: int) -> list[int]:
     """The rungs, as counts of steps, up to the first beyond `until`."""
     found, power = [1], 1
@@ -179,7 +210,7 @@ def _rungs(until: int) -> list[int]:
 def _reached(now: Curve, first: int) -> tuple[int, float] | None:
     """The highest rung that the last report was the first to reach, and the share that goes on from it."""
     before = now.steps[-2] - first + 1 if len(now.steps) > 1 else 0
-    counts = _rungs(_length(now, first))
+    counts = _rungs(now.steps[-1] - first + 1)
     if len(counts) < 2 or counts[-2] <= before:
         return None
     return counts[-2], counts[-2] / counts[-1]

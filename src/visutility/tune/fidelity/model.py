@@ -52,15 +52,19 @@ class CurveModel:
 
     def finals(self, curves: Sequence[Curve]) -> list[float]:
         """Return the expected final value of each curve, compressed. O(patterns · g³ + curves · g)."""
-        values = self.squeeze(np.array([at_knots(curve, self.knots) for curve in curves]))
-        ends = np.full(len(curves), self.mean[-1])
+        return [float(end) for end in self.ends(np.array([at_knots(curve, self.knots) for curve in curves]))]
+
+    def ends(self, values: Array) -> Array:
+        """Return the expected final values (n,), compressed, of the values (n, g) at the knots."""
+        values = self.squeeze(values)
+        ends = np.full(len(values), self.mean[-1])
         for seen, _, rows in patterns(values):
             if len(seen) and seen[-1] == len(self.knots) - 1:
                 ends[rows] = values[rows, -1]
             elif len(seen):
                 gain = np.linalg.solve(self.cov[seen[:, None], seen], self.cov[seen, -1])
-                ends[rows] += (values[rows[:, None], seen] - self.mean[seen]) @ gain
-        return [float(end) for end in ends]
+                ends[rows] += ((values[rows[:, None], seen] - self.mean[seen]) * gain).sum(axis=1)
+        return ends
 
     def final(self, curve: Curve) -> tuple[float, float]:
         """Return mean and standard deviation of the compressed value the curve would end with. O(g³)."""
@@ -86,7 +90,11 @@ class CurveModel:
 
     def stretch(self, value: float) -> float:
         """Return what `squeeze` compressed."""
-        return self.low + self.scale * math.sinh(min(value, 50.0))
+        return float(self.stretched(np.array(value)))
+
+    def stretched(self, values: Array) -> Array:
+        """Return what `squeeze` compressed, (n,)."""
+        return np.asarray(self.low + self.scale * np.sinh(np.minimum(values, 50.0)))
 
 
 def knots_between(first: int, horizon: int) -> tuple[int, ...]:
@@ -135,6 +143,11 @@ def fit(curves: Sequence[Curve], horizon: int, rivals: Sequence[Curve] | None = 
     """
     knots = knots_between(min(curve.steps[0] for curve in curves), horizon)
     raw = np.array([at_knots(curve, knots) for curve in curves]).reshape(-1, len(knots))
+    return fitted(raw, knots, raw[:, -1] if rivals is None else np.array([at_knots(c, knots)[-1] for c in rivals]))
+
+
+def fitted(raw: Array, knots: tuple[int, ...], rivals: Array) -> CurveModel:
+    """Return the model of the values (n, g) at knots, NaN where there are none; `best` is among the ends of rivals."""
     raw = raw[~np.isnan(raw).all(axis=1)]
     known = raw[~np.isnan(raw)]
     low = float(known.min())
@@ -143,9 +156,8 @@ def fit(curves: Sequence[Curve], horizon: int, rivals: Sequence[Curve] | None = 
     spread = max(float(np.nanvar(z)), 1e-6)
     prior = spread * shape_of(knots)
     mean, cov = _maximised(z, prior)
-    ends = [at_knots(curve, knots)[-1] for curve in (curves if rivals is None else rivals)]
-    there = [end for end in ends if not math.isnan(end)]
-    best = float(np.arcsinh((min(there) - low) / scale)) if there else float(np.nanmin(z))
+    there = rivals[~np.isnan(rivals)]
+    best = float(np.arcsinh((there.min() - low) / scale)) if len(there) else float(np.nanmin(z))
     return CurveModel(knots, mean, cov, low, scale, best, int((~np.isnan(z[:, -1])).sum()))
 
 

@@ -18,7 +18,8 @@ from visutility.tune.surrogate.warp import bend_of, warped
 FIRST: Final = 2  # values before the first fit
 GROWTH: Final = 8  # the next fit is when the values have grown by an eighth of their number, by one at least,
 STRIDE: Final = 32  # and by this many at most
-FITTED: Final = 96  # values that a fit sees once there are more than the process sees
+FITTED: Final = 96  # values that a fit sees once there are more than the process sees,
+REVISED: Final = 64  # or where values are estimates that change from one suggestion to the next
 BAD: Final = 0.5  # where a history is used, a failed trial stands at this quantile of the values
 
 
@@ -33,6 +34,7 @@ class Seen:
     failed: Array  # (f, c)
     pending: Array  # (g, c)
     pending_units: Array  # (g, d) their rows of the cube
+    revised: bool = False  # whether some of the values are estimates, so that no fit of theirs is met again
 
     @classmethod
     def of(cls, state: State, plan: Layout) -> "Seen":
@@ -43,7 +45,8 @@ class Seen:
         rows = [state.space.encode(params) for _, params in state.pending]
         units = np.array([unit for unit, _ in rows]).reshape(-1, state.space.dim)
         masks = np.array([mask for _, mask in rows], dtype=bool).reshape(-1, state.space.dim)
-        return cls(x[worked], values[worked], np.flatnonzero(worked), x[~worked], plan.features(units, masks), units)
+        at, pending = np.flatnonzero(worked), plan.features(units, masks)
+        return cls(x[worked], values[worked], at, x[~worked], pending, units, state.revised)
 
     def some(self, rows: Indices) -> "Seen":
         """Return the same with these completed trials alone."""
@@ -80,6 +83,11 @@ def bent_process_of(seen: Seen, plan: Layout, prior: Prior, points: int, rows: I
 
 
 def _hyper(seen: Seen, plan: Layout, prior: Prior, points: int, rows: Indices, anchor: int) -> Hyper:
+    if seen.revised:
+        some = rows[thinned(seen.values[rows], REVISED)]
+        bend = bend_of(seen.values[some])
+        targets, start = bend(seen.values[some]), prior.mode(plan.parameters)
+        return fit(seen.x[some], targets, plan.groups, prior.resolved(bend.rate), (start,))
     hyper = fitted(plan, seen.x[:points], seen.values[:points], prior)
     if len(seen.values) <= points:
         return hyper
@@ -102,8 +110,8 @@ def _process(seen: Seen, plan: Layout, points: int, rows: Indices, anchor: int, 
 def rows_seen(seen: Seen, points: int, centre: Array | None = None) -> tuple[Indices, int]:
     """Return which completed trials, ascending, the process sees, and how many of them were there at the milestone."""
     n = len(seen.values)
-    stride = min(STRIDE, max(points // 8, 1))
-    done = milestones(n, stride)[-1]
+    stride = 0 if seen.revised else min(STRIDE, max(points // 8, 1))
+    done = n if seen.revised else milestones(n, stride)[-1]
     if n <= points:
         return np.arange(n), done
     budget = points - stride
