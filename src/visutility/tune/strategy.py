@@ -120,10 +120,8 @@ class State:
         return replace(self, pending=tuple(item for item in self.pending if item[0] != number))
 
     def with_observed(self, seen: Observation) -> "State":
-        """Return this state with a trial ended, and no longer pending. O(d) on average along a study."""
-        unit, mask = self.space.encode(seen.params)
-        value = math.nan if seen.value is None else seen.value
-        encoded = self._encoded.with_row(unit, mask, value)  # type: ignore[union-attr]
+        """Return this state with a trial ended, and no longer pending. O(1), and O(d) where it is looked at."""
+        encoded = self._encoded.with_trial(self.space, seen.params, seen.value)  # type: ignore[union-attr]
         pending = tuple(item for item in self.pending if item[0] != seen.number)
         observed = self.observed.with_item(seen)  # type: ignore[union-attr]
         kept = (self.history, self.problem, encoded, self.revised)
