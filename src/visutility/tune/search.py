@@ -71,7 +71,7 @@ class Search:
     def _suggested(self, *, spent: bool) -> Trial:
         if spent:
             raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
-        if self.options.problem.deterministic and all_asked(self.state):
+        if self.options.deterministic and all_asked(self.state):
             raise StudyClosed(f"all {self.state.space.size} configurations were asked", hint="read `best`")
         rule = self.options.stop_when
         if rule is not None:
@@ -109,7 +109,17 @@ class Search:
             return self._without_paused(trial.number, state=state, pending=pending)
         pending = (*self.pending, trial)
         queue = self.queue[1:] if trial.origin == ENQUEUED else self.queue
-        return replace(self, state=state, queue=queue, asked=trial.number + 1, pending=pending)
+        return Search(  # a fast `replace`
+            self.strategy,
+            state,
+            self.options,
+            self.budget,
+            queue,
+            trial.number + 1,
+            pending,
+            self.paused,
+            self.seen,
+        )
 
     def with_paused(self, trial: Trial) -> "Search":
         """Return the search once a trial under way was paused with these reports."""
@@ -124,7 +134,11 @@ class Search:
     def with_told(self, ended: Trial) -> "Search":
         """Return the search once a trial under way became this one, reports included."""
         state = self.strategy.observe(self.state, ended.number, ended.params, *self.options.observed(ended))
-        pending = tuple(trial for trial in self.pending if trial.number != ended.number)
+        pending = tuple([trial for trial in self.pending if trial.number != ended.number])
+        if not self.paused and not ended.reports:  # a fast `replace`
+            return Search(
+                self.strategy, state, self.options, self.budget, self.queue, self.asked, pending, (), self.seen
+            )
         after = self._without_paused(ended.number, state=state, pending=pending)
         new = _curves(ended, self.options.direction)
         return replace(after, seen=after.seen.of(after.seen.curves + new)) if new else after

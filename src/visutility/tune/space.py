@@ -5,6 +5,7 @@ and may nest; a parameter whose condition does not hold is inactive: absent from
 the cube. Immutable, hashable and JSON-able.
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, final
@@ -147,13 +148,14 @@ class Space:
         most 12 significant digits. Raises `InvalidParameter` for a wrong shape and for what is not finite.
         """
         places = np.asarray(unit, dtype=np.float64)
-        if places.shape != (self.dim,) or not np.isfinite(places).all():
+        listed = places.tolist() if places.shape == (self.dim,) else [math.nan]
+        if not all(map(math.isfinite, listed)):
             raise InvalidParameter(f"{unit!r} is no place in a cube of {self.dim} columns", hint="give (d,) numbers")
-        place = dict(zip(self.names, places.clip(0.0, 1.0).tolist(), strict=True))
+        place = dict(zip(self.names, listed, strict=True))
         found: Params = {}
         for name in self._order:
-            if self.active(name, found):
-                found[name] = self._parameters[name].from_unit(place[name])
+            if name not in self._allowed or self.active(name, found):
+                found[name] = self._parameters[name].from_unit(min(max(place[name], 0.0), 1.0))
         return self._declared(found)
 
     def snap(self, units: Units) -> tuple[Units, Mask]:

@@ -122,7 +122,7 @@ class State:
     def with_observed(self, seen: Observation) -> "State":
         """Return this state with a trial ended, and no longer pending. O(1), and O(d) where it is looked at."""
         encoded = self._encoded.with_trial(self.space, seen.params, seen.value)  # type: ignore[union-attr]
-        pending = tuple(item for item in self.pending if item[0] != seen.number)
+        pending = tuple([item for item in self.pending if item[0] != seen.number])
         observed = self.observed.with_item(seen)  # type: ignore[union-attr]
         kept = (self.history, self.problem, encoded, self.revised)
         return State(self.space, self.seed, observed, pending, *kept)  # a fast `replace`
