@@ -222,7 +222,6 @@ def fill(store: Store, trials: int) -> None:
                 end = {"state": "complete", "value": number / trials, "metrics": None, "failure": None}
                 end |= {"told": number, "told_at": now}
                 tx.execute(rows.end_trial, {**of, **{f"new_{name}": value for name, value in end.items()}})
-            tx.execute(rows.count_asked, {"of": study.id, "asked": min(start + 10_000, trials)})
 
 
 def reload_ours(trials: int, parent: Path) -> tuple[float, float]:

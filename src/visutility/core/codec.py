@@ -38,6 +38,11 @@ def dumps(value: object) -> str:
         raise Invalid(f"cannot store {type(value).__name__}: {error}", hint="pass plain data with text keys") from None
 
 
+def dumps_plain(value: object) -> str:
+    """Return what `dumps` does, of what is known to be plain data with text keys and finite numbers."""
+    return _encoder.encode(value).decode()
+
+
 def loads(text: str | bytes) -> Any:
     """Return the plain data of a JSON text. Raises `Invalid` when it is not JSON."""
     try:
@@ -55,7 +60,7 @@ def to_text(at: datetime) -> str:
     """Return a UTC time as fixed-width text that sorts by time. Raises `Invalid` when it has no zone."""
     if at.tzinfo is None:
         raise Invalid(f"time {at!r} has no zone", hint="pass a datetime with tzinfo=UTC")
-    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def to_time(text: str) -> datetime:

@@ -138,10 +138,10 @@ class DurableStudy:
         checked = self.space.validate(params)
         with self._writing("study.enqueue", tx) as within:
             known = self._follower.open(within)
-            new = {"study_id": self.id, "position": known.queued, "params": codec.dumps(checked)}
+            new = {"study_id": self.id, "position": known.at.queued, "params": codec.dumps(checked)}
             within.execute(rows.insert_queued, {**new, "queued_at": within.now()})
             search = replace(known.search, queue=(*known.search.queue, checked))
-            self._follower.keep_after(within, known._replace(search=search, queued=known.queued + 1))
+            self._follower.keep_after(within, known.moved(search, queued=1))
 
     def ask(self, *, tx: Tx | None = None) -> Trial:
         """Return the next trial, pending. Raises `StudyClosed` when the study is, or nothing is left to try."""
@@ -164,7 +164,7 @@ class DurableStudy:
             if plan is None or plan.start is not known.search:
                 plan = _planned(known.search, n)
             again = self._write_asked(within, plan, known)
-            self._follower.keep_after(within, known._replace(search=plan.end, pauses=known.pauses + again))
+            self._follower.keep_after(within, known.moved(plan.end, pauses=again))
         return [trial.copied() for trial in plan.trials]
 
     def tell(self, trial: Trial | int, result: Result, *, tx: Tx | None = None) -> Trial:
@@ -218,9 +218,8 @@ class DurableStudy:
             reports = rows.read_reports(within.rows, self.id, found.number)
             paused = replace(found, state=PAUSED, reports=tuple(reports.items()))
             within.execute(rows.turn_trial, {"of": self.id, "n": found.number, "new_state": PAUSED})
-            within.execute(rows.count_pauses, {"of": self.id, "pauses": known.pauses + 1})
-            search = known.search.with_paused(paused)
-            self._follower.keep_after(within, known._replace(search=search, pauses=known.pauses + 1))
+            within.execute(rows.count_pauses, {"of": self.id, "pauses": known.at.pauses + 1})
+            self._follower.keep_after(within, known.moved(known.search.with_paused(paused), pauses=1))
         return paused.copied()
 
     def close(self, *, by: str, why: str, tx: Tx | None = None) -> StudyRecord:
@@ -245,12 +244,10 @@ class DurableStudy:
                 again += 1
                 tx.execute(rows.turn_trial, {"of": self.id, "n": trial.number, "new_state": trial.state})
                 continue
-            new = {"study_id": self.id, "number": trial.number, "params": codec.dumps(trial.params)}
+            new = {"study_id": self.id, "number": trial.number, "params": codec.dumps_plain(trial.params)}
             tx.execute(rows.insert_trial, {**new, "origin": trial.origin, "state": trial.state, "asked_at": now})
         if again:
-            tx.execute(rows.count_pauses, {"of": self.id, "pauses": known.pauses + again})
-        if again < len(plan.trials):
-            tx.execute(rows.count_asked, {"of": self.id, "asked": plan.end.asked})
+            tx.execute(rows.count_pauses, {"of": self.id, "pauses": known.at.pauses + again})
         return again
 
     def _end(self, name: str, trial: Trial | int, outcome: Outcome, tx: Tx | None) -> Trial:
@@ -258,8 +255,8 @@ class DurableStudy:
             known = self._follower.open(within)
             search = known.search
             found = search.under_way(trial)
-            reports = rows.read_reports(within.rows, self.id, found.number)
-            found = replace(found, reports=tuple(reports.items())) if reports else found
+            if known.at.reported and (reports := rows.read_reports(within.rows, self.id, found.number)):
+                found = replace(found, reports=tuple(reports.items()))
             ended = found.ended(outcome)
             new = {
                 "new_state": ended.state,
@@ -270,7 +267,7 @@ class DurableStudy:
                 "new_told_at": within.now(),
             }
             within.execute(rows.end_trial, {"of": self.id, "n": found.number, **new})
-            self._follower.keep_after(within, known._replace(search=search.with_told(ended)))
+            self._follower.keep_after(within, known.moved(search.with_told(ended)))
             return ended
 
 
@@ -282,8 +279,8 @@ def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
     found = rows.read_study(tx.connection, ref)
     if found.status == CLOSED:
         return found
-    tx.execute(rows.close_study, {"of": found.id, "now": tx.now()})
     asked, told, *_ = rows.read_progress(rows.reading(tx.connection), found.id)
+    tx.execute(rows.close_study, {"of": found.id, "now": tx.now(), "asked": asked})
     audit.append(
         tx,
         "study.closed",

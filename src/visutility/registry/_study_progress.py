@@ -14,11 +14,16 @@ _FEW = 64  # new rows up to here are always applied one by one; more of them onl
 
 
 class Known(NamedTuple):
-    """A study as of some commit: where the search was, and the counts that it does not hold itself."""
+    """A study as of some commit: where the search was, and the counts as they were read then."""
 
     search: Search
-    queued: int = 0
-    pauses: int = 0
+    at: Progress = Progress()
+
+    def moved(self, search: Search, *, queued: int = 0, pauses: int = 0) -> "Known":
+        """Return what is known once this process made the search that one, with so many more of what it counts."""
+        at = self.at
+        now = Progress(search.asked, search.told, at.queued + queued, at.pauses + pauses, at.status, at.reported)
+        return Known(search, now)
 
 
 @final
@@ -37,10 +42,10 @@ class Follower:
 
     def open(self, tx: Writing) -> Known:
         """Return the study as this writing transaction sees it; raise `StudyClosed` when it is closed."""
-        found = rows.read_progress(tx.rows, self._of.id)
+        known, found = self._known, rows.read_progress(tx.rows, self._of.id)
         if found.status == CLOSED:
             raise StudyClosed(f"study {self._of.id} is closed", hint="read `best`, or create another study")
-        return self._caught_up(tx.rows, self._known, found)
+        return known if known.at == found else self._caught_up(tx.rows, known, found)
 
     def keep_after(self, tx: Writing, known: Known) -> None:
         """Keep the study as this transaction leaves it, once it is committed."""
@@ -51,24 +56,25 @@ class Follower:
         tx.after_commit(keep)
 
     def _caught_up(self, read: Reading, known: Known, now: Progress) -> Known:
-        search, queued, pauses = known
-        new = (now.asked - search.asked, now.told - search.told, now.queued - queued, now.pauses - pauses)
+        search, before = known
+        new = [count - was for count, was in zip(now[:4], before[:4], strict=True)]
         if not any(new):
-            return known
+            return Known(search, now)
         if min(new) < 0 or sum(new) > max(_FEW, search.asked):
             fresh = replace(self._fresh, queue=self._fresh.queue + rows.read_queue(read, self._of))
-            search = fresh.resumed(*rows.read_trials(read, self._of))
-            return Known(search, now.queued, now.pauses)
-        if now.queued > queued:
-            search = replace(search, queue=search.queue + rows.read_queue(read, self._of, queued))
-        ended = rows.read_ended(read, self._of, search.told) if now.told > search.told else []
-        for trial in rows.read_asked(read, self._of, search.asked) if now.asked > search.asked else []:
-            search = search.with_asked(replace(trial, state=PENDING))
-        if now.pauses > pauses:
+            return Known(fresh.resumed(*rows.read_trials(read, self._of)), now)
+        if now.queued > before.queued:
+            search = replace(search, queue=search.queue + rows.read_queue(read, self._of, before.queued))
+        if now.asked > before.asked:
+            for trial in rows.read_asked(read, self._of, before.asked):
+                search = search.with_asked(trial)
+        if now.pauses > before.pauses:
             search = _with_pauses(search, *rows.read_paused(read, self._of))
-        for trial in ended:
-            search = search.with_told(trial)
-        return Known(search, now.queued, now.pauses)
+        if now.told > before.told:
+            under_way = {trial.number: trial for trial in (*search.pending, *search.paused)}
+            for trial in rows.read_ended(read, self._of, now, before.told, under_way):
+                search = search.with_told(trial)
+        return Known(search, now)
 
 
 def _with_pauses(search: Search, waiting: set[int], paused: list[Trial]) -> Search:

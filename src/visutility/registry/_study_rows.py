@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, final
 
-from sqlalchemy import BindParameter, Connection, Row, Table, bindparam, exists, func, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnClause,
+    Connection,
+    Row,
+    Table,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
 from visutility.core import codec
 from visutility.core.errors import StudyNotFound
@@ -27,6 +40,7 @@ _reports_in_study = trial_report.c.study_id == _of
 _since_told = trial.c.told >= bindparam("told")
 _TRIAL = tuple(trial.c[name] for name in ("number", "params", "origin", "state", "value", "metrics", "failure", "told"))
 _REPORT = (trial_report.c.trial_number, trial_report.c.step, trial_report.c.value)
+_OUTCOME = (trial.c.state, trial.c.value, trial.c.metrics, trial.c.failure)
 _END = ("state", "value", "metrics", "failure", "told", "told_at")
 
 
@@ -35,14 +49,15 @@ def _inserted(table: Table, *names: str) -> str:
 
 
 insert_study = insert(study)
-close_study = update(study).where(study.c.id == _of).values(status=CLOSED, closed_at=bindparam("now"))
+close_study = (
+    update(study).where(study.c.id == _of).values(status=CLOSED, closed_at=bindparam("now"), trials=bindparam("asked"))
+)
 
 open_of_run = select(study.c.id).where(study.c.run_id == bindparam("run_id"), study.c.status == OPEN)
 
 insert_trial = _inserted(trial, "study_id", "number", "params", "origin", "state", "asked_at")
 insert_queued = _inserted(study_queue, *(c.name for c in study_queue.c))
 insert_report = _inserted(trial_report, *(c.name for c in trial_report.c))
-count_asked = hot_sql(update(study).where(study.c.id == _of).values(trials=bindparam("asked")))
 count_pauses = hot_sql(update(study).where(study.c.id == _of).values(pauses=bindparam("pauses")))
 turn_trial = hot_sql(
     update(trial).where(_in_study, trial.c.number == bindparam("n")).values(state=bindparam("new_state"))
@@ -52,21 +67,31 @@ end_trial = hot_sql(
     .where(_in_study, trial.c.number == bindparam("n"))
     .values({name: bindparam(f"new_{name}") for name in _END})
 )
-_last_told = select(func.max(trial.c.told)).where(trial.c.study_id == study.c.id).scalar_subquery()
-_last_queued = select(func.max(study_queue.c.position)).where(study_queue.c.study_id == study.c.id).scalar_subquery()
-_progress = hot_sql(
-    select(
-        study.c.trials, _last_told.label("last"), _last_queued.label("queued"), study.c.pauses, study.c.status
-    ).where(study.c.id == _of)
+_zero: ColumnClause[int] = literal_column("0")
+_one: ColumnClause[int] = literal_column("1")
+_asked = func.coalesce(
+    select(func.max(trial.c.number)).where(trial.c.study_id == study.c.id).scalar_subquery() + _one, _zero
 )
+_told = func.coalesce(
+    select(func.max(trial.c.told)).where(trial.c.study_id == study.c.id).scalar_subquery() + _one, _zero
+)
+_queued = func.coalesce(
+    select(func.max(study_queue.c.position)).where(study_queue.c.study_id == study.c.id).scalar_subquery() + _one, _zero
+)
+_reported = exists().where(trial_report.c.study_id == study.c.id)
+_progress = hot_sql(select(_asked, _told, _queued, study.c.pauses, study.c.status, _reported).where(study.c.id == _of))
 _queue = hot_sql(
     select(study_queue.c.params)
     .where(study_queue.c.study_id == _of, study_queue.c.position >= bindparam("known"))
     .order_by(study_queue.c.position)
 )
 _trials = hot_sql(select(*_TRIAL).where(_in_study).order_by(trial.c.number))
-_new_trials = hot_sql(select(*_TRIAL).where(_in_study, trial.c.number >= bindparam("asked")).order_by(trial.c.number))
-_newly_told = hot_sql(select(*_TRIAL).where(_in_study, _since_told).order_by(trial.c.told))
+_newly_asked = hot_sql(
+    select(trial.c.number, trial.c.params, trial.c.origin)
+    .where(_in_study, trial.c.number >= bindparam("asked"))
+    .order_by(trial.c.number)
+)
+_newly_told = hot_sql(select(trial.c.number, *_OUTCOME).where(_in_study, _since_told).order_by(trial.c.told))
 _open_trials = hot_sql(select(*_TRIAL).where(_in_study, trial.c.told.is_(None)).order_by(trial.c.number))
 _reports = hot_sql(select(*_REPORT).where(_reports_in_study).order_by(*_REPORT[:2]))
 _reports_of_one = hot_sql(
@@ -78,10 +103,11 @@ _reports_of_told = hot_sql(  # sorted afterwards: for an ORDER BY here SQLite wo
     .where(_in_study, _since_told)
 )
 
-_study = select(study).where((study.c.id == bindparam("ref")) | (study.c.name == bindparam("ref")))
+every_study = select(study, _asked.label("asked"))
+_study = every_study.where((study.c.id == bindparam("ref")) | (study.c.name == bindparam("ref")))
 _complete = trial.c.state == COMPLETE
 _earlier_of_model = (
-    select(study.c.id, func.coalesce(_last_told + 1, 0).label("told"))
+    select(study.c.id, _told.label("told"))
     .where(study.c.model_id == bindparam("model_id"), exists().where(trial.c.study_id == study.c.id, _complete))
     .order_by(study.c.id.desc())
     .limit(bindparam("limit"))
@@ -146,7 +172,7 @@ def decoded(row: Row[Any]) -> StudyRecord:
         earlier=tuple((study_id, told) for study_id, told in warm["earlier"]),
         given=tuple(Past.from_json(past) for past in warm["given"]),
         status=row.status,
-        asked=row.trials,
+        asked=row.asked,
         created_at=codec.to_time(row.created_at),
         closed_at=None if row.closed_at is None else codec.to_time(row.closed_at),
     )
@@ -169,23 +195,23 @@ class Of(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Counts of what happened to a study, and its status.
+    """Counts of what happened to a study, its status, and whether any trial reported.
 
     How many trials were asked, how many ended, how many configurations were enqueued, and how often a trial was paused
     or taken up again.
     """
 
-    asked: int
-    told: int
-    queued: int
-    pauses: int
-    status: str
+    asked: int = 0
+    told: int = 0
+    queued: int = 0
+    pauses: int = 0
+    status: str = OPEN
+    reported: int = 0
 
 
 def read_progress(rows: Reading, study_id: str) -> Progress:
     """Return how far a study is. O(log n)."""
-    ((asked, last, queued, pauses, status),) = rows(_progress, {"of": study_id})
-    return Progress(asked, 0 if last is None else last + 1, 0 if queued is None else queued + 1, pauses, status)
+    return Progress(*rows(_progress, {"of": study_id})[0])
 
 
 def read_queue(rows: Reading, of: Of, known: int = 0) -> tuple[Params, ...]:
@@ -202,14 +228,24 @@ def read_trials(rows: Reading, of: Of) -> tuple[list[Trial], list[int]]:
 
 
 def read_asked(rows: Reading, of: Of, known: int) -> list[Trial]:
-    """Return the trials from number `known` on."""
-    return [_trial(row, {}, of) for row in rows(_new_trials, {"of": of.id, "asked": known})]
+    """Return the trials from number `known` on, as they were asked."""
+    found = rows(_newly_asked, {"of": of.id, "asked": known})
+    return [Trial(number, _params(params, of.space), origin) for number, params, origin in found]
 
 
-def read_ended(rows: Reading, of: Of, known: int) -> list[Trial]:
-    """Return the trials that ended from the `known`-th on, in the order they did, with their reports."""
-    reports = _grouped(sorted(rows(_reports_of_told, {"of": of.id, "told": known})))
-    return [_trial(row, reports, of) for row in rows(_newly_told, {"of": of.id, "told": known})]
+def read_ended(rows: Reading, of: Of, now: Progress, known: int, under_way: Mapping[int, Trial]) -> list[Trial]:
+    """Return the trials that ended from the `known`-th on, in the order they did, with their reports.
+
+    `under_way` has them as they were asked.
+    """
+    reports = _grouped(sorted(rows(_reports_of_told, {"of": of.id, "told": known}))) if now.reported else {}
+    found = []
+    for number, state, value, metrics, failure in rows(_newly_told, {"of": of.id, "told": known}):
+        asked, kept = under_way[number], {} if metrics is None else codec.loads(metrics)
+        curve = tuple(reports.get(number, ()))
+        ended = Trial(number, asked.params, asked.origin, state, value, kept, failure, curve)
+        found.append(of.options.completed(ended))
+    return found
 
 
 def read_paused(rows: Reading, of: Of) -> tuple[set[int], list[Trial]]:

@@ -186,7 +186,7 @@ def list_studies(
     """
     if not 1 <= limit <= MAX_LISTED:
         raise Invalid(f"limit is {limit}", hint=f"choose 1 to {MAX_LISTED} and page with `after`")
-    query = select(study).order_by(study.c.id.desc()).limit(limit)
+    query = rows.every_study.order_by(study.c.id.desc()).limit(limit)
     if model_id is not None:
         query = query.where(study.c.model_id == model_id)
     if after is not None:

@@ -32,7 +32,9 @@ from visutility.store.schema import (
 _step_keys = select(run_step.c.key).where(run_step.c.run_id == bindparam("id")).order_by(run_step.c.position)
 _gate_of_run = select(gate_report).where(gate_report.c.run_id == bindparam("id"))
 _trial = select(trial).where(trial.c.study_id == bindparam("id"), trial.c.number == bindparam("number"))
-_complete = select(func.count()).where(trial.c.study_id == bindparam("id"), trial.c.state == "complete")
+_counts = select(func.count(), func.count().filter(trial.c.state == "complete")).where(
+    trial.c.study_id == bindparam("id")
+)
 _registered_why = select(audit_event.c.why).where(
     audit_event.c.subject == bindparam("ref"), audit_event.c.kind == "version.registered"
 )
@@ -159,7 +161,7 @@ def _study(connection: Connection, version: Version, study_id: str) -> Iterator[
     if row is None:
         yield _missing("study", study_id, version.ref)
         return
-    complete = connection.execute(_complete, {"id": study_id}).scalar_one()
+    asked, complete = connection.execute(_counts, {"id": study_id}).one()
     detail = {
         "name": row.name,
         "objective": row.objective,
@@ -167,12 +169,12 @@ def _study(connection: Connection, version: Version, study_id: str) -> Iterator[
         "strategy": row.strategy,
         "reason": row.strategy_reason,
         "seed": row.seed,
-        "trials": row.trials,
+        "trials": asked,
         "complete": complete,
     }
     same = row.run_id is None or row.run_id == version.run_id
     problem = "" if same else f"belongs to run {row.run_id}, {version.ref} to {version.run_id}"
-    title = f"{row.name}: {row.strategy}, {complete} of {row.trials} trials complete; {row.strategy_reason}"
+    title = f"{row.name}: {row.strategy}, {complete} of {asked} trials complete; {row.strategy_reason}"
     yield Link("study", study_id, title, detail, problem)
     if version.trial_number is not None:
         yield _trial_link(connection, version, study_id, version.trial_number, row.objective)

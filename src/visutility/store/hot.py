@@ -24,8 +24,10 @@ from visutility.core.clock import Clock, SystemClock
 from visutility.core.codec import to_text
 from visutility.store._translate import BUSY_TIMEOUT_MS, translated
 
-_POLL_MS = 1  # between two tries to begin
+_POLL = 0.0005  # seconds between two tries to begin
 _KEPT = 8  # idle connections
+_BEGIN = "BEGIN IMMEDIATE"
+_SYNCED, _UNSYNCED = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 _DATABASE = (sqlite3.Error, UnicodeEncodeError, OverflowError)  # what `translated` knows of a driver
 
 Values = Mapping[str, Any]
@@ -62,20 +64,20 @@ def hot_sql(statement: Executable) -> str:
 class HotTx:
     """An open hot transaction. Whoever opened it commits."""
 
-    __slots__ = ("_clock", "_raw", "to_call")
+    __slots__ = ("_clock", "_cursor", "to_call")
 
-    def __init__(self, raw: sqlite3.Connection, clock: Clock) -> None:
-        self._raw = raw
+    def __init__(self, cursor: sqlite3.Cursor, clock: Clock) -> None:
+        self._cursor = cursor
         self._clock = clock
         self.to_call: list[Callable[[], None]] = []
 
     def execute(self, sql: str, values: Values) -> None:
         """Run a statement that returns no rows."""
-        self._raw.execute(sql, values)
+        self._cursor.execute(sql, values)
 
     def rows(self, sql: str, values: Values) -> list[Any]:
         """Run a select and return its rows as tuples."""
-        return self._raw.execute(sql, values).fetchall()
+        return self._cursor.execute(sql, values).fetchall()
 
     def now(self) -> str:
         """Return the clock's time as stored text."""
@@ -143,7 +145,8 @@ class HotLane:
     def give_back(self, connection: "_Connection") -> None:
         """Undo what was not committed, and keep the connection for the next transaction."""
         try:
-            connection.raw.rollback()
+            if connection.raw.in_transaction:
+                connection.raw.rollback()
         except sqlite3.Error:
             connection.raw.close()
             raise
@@ -176,14 +179,14 @@ class HotWrite:
         except sqlite3.Error as error:
             self._refuse(error)
         self._connection = connection
-        self._tx = HotTx(connection.raw, lane.clock)
-        return self._tx
+        self._tx = tx = HotTx(connection.cursor, lane.clock)
+        return tx
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             if error is None:
                 crash.point(f"{self._name}:before")
-                self._connection.raw.execute("COMMIT")
+                self._connection.cursor.execute("COMMIT")
                 crash.point(f"{self._name}:after")
         except sqlite3.Error as refused:
             error = refused
@@ -205,22 +208,23 @@ class HotWrite:
 class _Connection:
     """A connection that is only ever used between BEGIN IMMEDIATE and COMMIT."""
 
-    __slots__ = ("raw", "synced")
+    __slots__ = ("cursor", "raw", "synced")
 
     def __init__(self, path: Path) -> None:
         uri = f"{path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made again
         self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        self.cursor = self.raw.cursor()
         self.synced = True
         for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
             self.raw.execute(f"PRAGMA {pragma}").close()
-        self.raw.execute(f"PRAGMA busy_timeout={_POLL_MS}").close()
+        self.raw.execute("PRAGMA busy_timeout=0").close()
 
     def begin(self, synced: bool) -> None:
         if self.synced is not synced:
-            self.raw.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+            self.cursor.execute(_SYNCED if synced else _UNSYNCED)
             self.synced = synced
         try:
-            self.raw.execute("BEGIN IMMEDIATE")
+            self.cursor.execute(_BEGIN)
         except sqlite3.OperationalError as error:
             if not _is_busy(error):
                 raise
@@ -230,8 +234,9 @@ class _Connection:
         clock = SystemClock()  # whatever the store's clock says, another process takes real time
         until = clock.elapsed() + BUSY_TIMEOUT_MS / 1000
         while True:
+            clock.sleep(_POLL)
             try:
-                self.raw.execute("BEGIN IMMEDIATE")  # waits for a millisecond where it must
+                self.cursor.execute(_BEGIN)
                 return
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or clock.elapsed() >= until:

@@ -128,7 +128,7 @@ study = Table(
     Column("budget", Integer),  # trials; null: open
     Column("warm_start", Text, nullable=False),  # JSON: enqueued configurations and the ids of earlier studies
     Column("status", Name, nullable=False),  # open | closed
-    Column("trials", Integer, nullable=False),  # trials asked so far
+    Column("trials", Integer, nullable=False),  # trials asked, counted when it closes
     Column("created_at", Time, nullable=False),
     Column("closed_at", Time),
     Column("options", Text, nullable=False, server_default="{}"),  # JSON, Options.to_json
