@@ -7,7 +7,7 @@ or one behind it: strategies that learn nothing never do.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Any, Final, NamedTuple, final
 
@@ -34,6 +34,16 @@ class Encoded:
     def of(cls, units: Units, masks: Mask, values: NDArray[np.float64]) -> "Encoded":
         """Return these rows in a buffer of their own."""
         return cls(_Buffer(units, masks, values), len(values))
+
+    @classmethod
+    def later(cls, space: Space, trials: Iterable[tuple[Mapping[str, Value], float | None]]) -> "Encoded":
+        """Return rows of these (valid configuration, value), each encoded once it is looked at."""
+        buffer = _Buffer(np.empty((0, space.dim)), np.empty((0, space.dim), dtype=bool), np.empty(0))
+        count = 0
+        for params, value in trials:
+            buffer.takes(count, _Row(space, params, math.nan if value is None else value))
+            count += 1
+        return cls(buffer, count)
 
     @property
     def units(self) -> Units:

@@ -86,11 +86,8 @@ class State:
         if not isinstance(self.observed, Appended):
             object.__setattr__(self, "observed", Appended(self.observed))
         if self._encoded is None:
-            encoded = [self.space.encode(o.params) for o in self.observed]
-            units = np.array([unit for unit, _ in encoded]).reshape(-1, self.space.dim)
-            masks = np.array([mask for _, mask in encoded], dtype=bool).reshape(-1, self.space.dim)
-            values = np.array([math.nan if o.value is None else o.value for o in self.observed], dtype=np.float64)
-            object.__setattr__(self, "_encoded", Encoded.of(units, masks, values))
+            trials = ((seen.params, seen.value) for seen in self.observed)
+            object.__setattr__(self, "_encoded", Encoded.later(self.space, trials))
 
     @property
     def units(self) -> Units:
