@@ -24,7 +24,7 @@ from visutility.core.clock import Clock, SystemClock
 from visutility.core.codec import to_text
 from visutility.store._translate import BUSY_TIMEOUT_MS, translated
 
-_POLL = 0.0005  # seconds between two tries to begin
+_POLL = 0.00025  # seconds between two tries to begin
 _KEPT = 8  # idle connections
 _BEGIN = "BEGIN IMMEDIATE"
 _SYNCED, _UNSYNCED = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
