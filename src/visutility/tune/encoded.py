@@ -8,8 +8,7 @@ or one behind it: strategies that learn nothing never do.
 
 import math
 from collections.abc import Iterable, Mapping
-from threading import Lock
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,18 @@ from visutility.tune.space import Mask, Space, Units
 from visutility.tune.values import Value
 
 LEAST: Final = 64  # rows of the first buffer
+
+
+class Seen(Protocol):
+    """A trial that ended: a valid configuration, and a value unless it failed. Nobody changes it."""
+
+    @property
+    def params(self) -> Mapping[str, Value]:
+        """The configuration."""
+
+    @property
+    def value(self) -> float | None:
+        """The value."""
 
 
 @final
@@ -36,14 +47,13 @@ class Encoded:
         return cls(_Buffer(units, masks, values), len(values))
 
     @classmethod
-    def later(cls, space: Space, trials: Iterable[tuple[Mapping[str, Value], float | None]]) -> "Encoded":
-        """Return rows of these (valid configuration, value), each encoded once it is looked at."""
-        buffer = _Buffer(np.empty((0, space.dim)), np.empty((0, space.dim), dtype=bool), np.empty(0))
-        count = 0
-        for params, value in trials:
-            buffer.takes(count, _Row(space, params, math.nan if value is None else value))
-            count += 1
-        return cls(buffer, count)
+    def later(cls, space: Space, observed: Iterable[Seen]) -> "Encoded":
+        """Return rows of these trials, each encoded once it is looked at."""
+        found = cls.of(np.empty((0, space.dim)), np.empty((0, space.dim), dtype=bool), np.empty(0))
+        for seen in observed:
+            found._buffer.takes(found.count, space, seen)
+            found.count += 1
+        return found
 
     @property
     def units(self) -> Units:
@@ -60,69 +70,58 @@ class Encoded:
         """The values (n,), NaN for a failed trial."""
         return _read_only(self._buffer.filled(self.count)[2][: self.count])
 
-    def with_trial(self, space: Space, params: Mapping[str, Value], value: float | None) -> "Encoded":
-        """Return these rows and one more. O(1), and O(d) on average once it is looked at, along a chain of calls.
-
-        `params` is a valid configuration that nobody changes any more.
-        """
-        buffer, row = self._buffer, _Row(space, params, math.nan if value is None else value)
-        if not buffer.takes(self.count, row):
+    def with_trial(self, space: Space, seen: Seen) -> "Encoded":
+        """Return these rows and one more. O(1), and O(d) on average once it is looked at, along a chain of calls."""
+        buffer = self._buffer
+        if not buffer.takes(self.count, space, seen):
             buffer = _Buffer(self.units, self.masks, self.values)
-            buffer.takes(self.count, row)
+            buffer.takes(self.count, space, seen)
         return Encoded(buffer, self.count + 1)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Encoded.of, (np.array(self.units), np.array(self.masks), np.array(self.values))
 
 
-class _Row(NamedTuple):
-    """What a row of the arrays will be made of."""
-
-    space: Space
-    params: Mapping[str, Value]
-    value: float
-
-
 class _Buffer:
-    """Rows that were looked at, in arrays with room for more, and what the others will be made of.
+    """Rows that were looked at, in arrays with room for more, and the trials that the others will be made of.
 
-    Who takes a row first is settled by one atomic step of a dict.
+    Who takes a row first is settled by one atomic step of a dict. Threads that fill the same row write the same, and
+    each goes on with the arrays that it filled.
     """
 
-    __slots__ = ("_arrays", "_count", "_first", "_lock", "_taken")
+    __slots__ = ("_filled", "_first", "_taken")
 
     def __init__(self, units: Units, masks: Mask, values: NDArray[np.float64]) -> None:
-        self._arrays = (units, masks, values)
-        self._first = self._count = len(values)
-        self._taken: dict[int, _Row | None] = {}  # None: it is in the arrays
-        self._lock = Lock()
+        self._first = len(values)
+        self._filled = (units, masks, values, self._first)
+        self._taken: dict[int, tuple[Space, Seen]] = {}
 
-    def takes(self, at: int, row: "_Row") -> bool:
-        """Whether `row` is the one at this place now."""
-        return at >= self._first and self._taken.setdefault(at, row) is row
+    def takes(self, at: int, space: Space, seen: Seen) -> bool:
+        """Whether this trial is the one at this place now."""
+        return at >= self._first and self._taken.setdefault(at, (space, seen))[1] is seen
 
-    def filled(self, count: int) -> tuple[Units, Mask, NDArray[np.float64]]:
-        """Return arrays whose first `count` rows are final. Those that were returned before keep theirs."""
-        if self._count < count:
-            with self._lock:
-                if count > len(self._arrays[2]):
-                    self._arrays = self._grown(max(LEAST, 2 * count))
-                units, masks, values = self._arrays
-                for at in range(self._count, count):
-                    row = self._taken[at]
-                    if row is not None:
-                        units[at], masks[at] = row.space.encode(row.params)
-                        values[at] = row.value
-                        self._taken[at] = None
-                self._count = max(count, self._count)
-        return self._arrays
+    def filled(self, count: int) -> tuple[Units, Mask, NDArray[np.float64], int]:
+        """Return arrays whose first `count` rows, at least, are final. Those that were returned before keep theirs."""
+        filled = self._filled
+        if filled[3] < count:
+            units, masks, values, start = filled if count <= len(filled[2]) else _grown(filled, max(LEAST, 2 * count))
+            for at in range(start, count):
+                space, seen = self._taken[at]
+                units[at], masks[at] = space.encode(seen.params)
+                values[at] = math.nan if seen.value is None else seen.value
+            self._filled = filled = (units, masks, values, count)
+        return filled
 
-    def _grown(self, room: int) -> tuple[Units, Mask, NDArray[np.float64]]:
-        old, dim = self._arrays, self._arrays[0].shape[1]
-        new = np.zeros((room, dim)), np.zeros((room, dim), dtype=bool), np.full(room, np.nan)
-        for to, of in zip(new, old, strict=True):
-            to[: self._count] = of[: self._count]
-        return new
+
+def _grown(
+    filled: tuple[Units, Mask, NDArray[np.float64], int], room: int
+) -> tuple[Units, Mask, NDArray[np.float64], int]:
+    """The same rows in larger arrays."""
+    units, masks, values, count = filled
+    new = np.zeros((room, units.shape[1])), np.zeros((room, units.shape[1]), dtype=bool), np.full(room, np.nan)
+    for to, of in zip(new, (units, masks, values), strict=True):
+        to[:count] = of[:count]
+    return (*new, count)
 
 
 def _read_only(view: NDArray[Any]) -> NDArray[Any]:

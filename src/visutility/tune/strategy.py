@@ -86,8 +86,7 @@ class State:
         if not isinstance(self.observed, Appended):
             object.__setattr__(self, "observed", Appended(self.observed))
         if self._encoded is None:
-            trials = ((seen.params, seen.value) for seen in self.observed)
-            object.__setattr__(self, "_encoded", Encoded.later(self.space, trials))
+            object.__setattr__(self, "_encoded", Encoded.later(self.space, self.observed))
 
     @property
     def units(self) -> Units:
@@ -118,7 +117,7 @@ class State:
 
     def with_observed(self, seen: Observation) -> "State":
         """Return this state with a trial ended, and no longer pending. O(1), and O(d) where it is looked at."""
-        encoded = self._encoded.with_trial(self.space, seen.params, seen.value)  # type: ignore[union-attr]
+        encoded = self._encoded.with_trial(self.space, seen)  # type: ignore[union-attr]
         pending = tuple([item for item in self.pending if item[0] != seen.number])
         observed = self.observed.with_item(seen)  # type: ignore[union-attr]
         kept = (self.history, self.problem, encoded, self.revised)
