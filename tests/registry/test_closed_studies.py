@@ -15,7 +15,7 @@ from visutility.tune import Failure, Float, Space
 def closed(registry: Registry) -> Registry:
     with registry.store.write("test") as tx:
         space = Space({"x": Float(0, 1)})
-        studies.create(tx, name="s", space=space, objective="loss", strategy="random", by="ada", why="")
+        studies.create(tx, name="s", space=space, objective="loss", strategy="random", by="ada", why="a test")
     study = DurableStudy(registry.store, "s")
     trials = study.ask_batch(3)
     study.tell(trials[0], 0.5)

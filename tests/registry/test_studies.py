@@ -631,6 +631,42 @@ def test_a_new_study_learns_from_the_models_earlier_ones(store):
     assert create(store, "cold", model_id=model, earlier_studies=0).earlier == ()
 
 
+def test_history_is_what_a_study_in_memory_takes(store):
+    create(store, "durable")
+    durable = finish(store, "durable", [0.3, 0.2])
+    memory = in_memory()
+    memory.tell(memory.ask(), 0.4)
+    history = [durable, memory, [(CHAMPION, 0.7), (CHAMPION, math.nan)], Past("old", SPACE, ((CHAMPION, 0.5),))]
+    for direction in ("minimize", "maximize"):
+        given = {"strategy": "bayesian", "direction": direction, "history": history}
+        record = create(store, direction, **given)
+        assert [len(past.trials) for past in record.given] == [2, 1, 1, 1]
+        expected = Study(SPACE, objective="loss", seed=3, **given)
+        assert DurableStudy(store, direction).ask() == expected.ask()
+    for bad, message in ((durable, "is not a list of studies"), (["x"], "is no earlier study")):
+        with pytest.raises(InvalidSetting, match=message):
+            create(store, "bad", history=bad)
+
+
+def test_auto_is_told_how_many_work(store):
+    given = {"strategy": "auto", "budget": 40, "workers": 40}
+    record = create(store, **given)
+    study = Study(SPACE, objective="loss", seed=3, **given)
+    assert (record.strategy, record.reason) == (study.strategy_name, study.reason)
+    with pytest.raises(InvalidSetting, match="workers 0 is not a number of workers"):
+        create(store, "bad", workers=0)
+
+
+def test_a_reason_is_needed(store):
+    for blank in ("", " \n", None):
+        with pytest.raises(Invalid, match="is blank"):
+            create(store, why=blank)
+    create(store)
+    with pytest.raises(Invalid, match="is blank"):
+        DurableStudy(store, "digits.1").close(by="ada", why=" ")
+    assert DurableStudy(store, "digits.1").record.status == "open"
+
+
 def test_what_an_earlier_study_gains_later_changes_nothing(store):
     model = with_model(store)
     create(store, "old", model_id=model)

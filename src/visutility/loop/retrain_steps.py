@@ -128,6 +128,7 @@ def open_study(
         modality=recipe["modality"],
         seed=rules.seed,
         budget=rules.trials,
+        workers=rules.parallel,
         stopping=CurveStopping(pauses=True) if recipe.get("resumes") else AUTO,
         enqueue=[] if adopted is None else [adopted],
         by=_by(call),

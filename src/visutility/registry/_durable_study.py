@@ -274,8 +274,9 @@ class DurableStudy:
 def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
     """Close a study: it takes no more trials, and pending ones end untold. Closing again changes nothing.
 
-    Raises `StudyNotFound`.
+    Raises `StudyNotFound`, and `Invalid` for a blank reason.
     """
+    rows.checked_why(why)
     found = rows.read_study(tx.connection, ref)
     if found.status == CLOSED:
         return found

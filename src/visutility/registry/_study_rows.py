@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from visutility.core import codec
-from visutility.core.errors import StudyNotFound
+from visutility.core.errors import Invalid, StudyNotFound
 from visutility.store.hot import hot_sql
 from visutility.store.schema import study, study_queue, trial, trial_report
 from visutility.tune.options import MEDIAN, Options, options_of
@@ -148,6 +148,12 @@ class StudyRecord:
     asked: int
     created_at: datetime
     closed_at: datetime | None
+
+
+def checked_why(why: object) -> None:
+    """Raise `Invalid` for a reason that is not a text, or is blank."""
+    if not isinstance(why, str) or not why.strip():
+        raise Invalid(f"the reason {why!r:.80} is blank", hint="say why: it goes into the audit log")
 
 
 def decoded(row: Row[Any]) -> StudyRecord:

@@ -15,13 +15,14 @@ from visutility.core.errors import AlreadyExists, Invalid, InvalidSetting
 from visutility.core.ids import checked_name
 from visutility.registry import _study_rows as rows
 from visutility.registry._durable_study import DurableStudy, close, close_of_run
-from visutility.registry._study_rows import OPEN, StudyRecord
+from visutility.registry._study_rows import OPEN, StudyRecord, checked_why
 from visutility.store import audit
 from visutility.store.engine import Tx
 from visutility.store.schema import study
 from visutility.tune.constraints import Constraint
 from visutility.tune.factory import make_strategy
 from visutility.tune.fidelity import AbstractStopping
+from visutility.tune.history import Earlier, as_history
 from visutility.tune.options import Options, options_of
 from visutility.tune.outlook import Enough
 from visutility.tune.priors import Belief
@@ -104,8 +105,9 @@ def create(
     seed: int = 0,
     budget: int | None = None,
     modality: str | None = None,
+    workers: int = 1,
     enqueue: Sequence[Mapping[str, Any]] = (),
-    history: Sequence[Past] = (),
+    history: Sequence[Earlier] = (),
     earlier_studies: int = EARLIER,
     by: str,
     why: str,
@@ -113,46 +115,25 @@ def create(
 ) -> StudyRecord:
     """Create an open study; the change and its audit event commit together.
 
-    What it is after and when its trials stop is said as to `tune.Study`. `enqueue` is asked first, in order. It learns
-    from `history` and from the newest `earlier_studies` of the model, as they stand now. Raises `InvalidName`,
-    `InvalidSetting`, `InvalidParameter` for an enqueued configuration outside the space, and `AlreadyExists`.
+    All that it shares with `tune.Study` means what it means there. `enqueue` is asked first, in order. It learns from
+    `history` and from the newest `earlier_studies` of the model, as they stand now. Raises `InvalidName`,
+    `InvalidSetting`, `InvalidParameter` for an enqueued configuration outside the space, `AlreadyExists`, and `Invalid`
+    for a blank reason.
     """
-    checked_name(name, "study")
     options = options_of(direction, objective, space=space, **purpose)
-    if len(options.objective) > 64:
-        raise InvalidSetting(f"objective {options.objective!r} has more than 64 characters", hint="shorten its name")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
-        raise InvalidSetting(f"seed {seed!r} is not a whole number of 64 bits", hint="pass an int")
-    if tx.execute(select(study.c.id).where(study.c.name == name)).first() is not None:
-        raise AlreadyExists(f"study {name!r} exists already", hint="open it, or choose another name")
+    _check(tx, name, options, seed, why)
+    given = as_history(history, space, options.direction)
     from_model = rows.earlier_of_model(tx.connection, model_id, earlier_studies) if model_id is not None else []
-    pasts = (*history, *(rows.read_past(tx.connection, study_id, told) for study_id, told in from_model))
-    made, reason = _strategy(strategy, settings or {}, space, budget, pasts, modality, options)
+    pasts = (*given, *(rows.read_past(tx.connection, study_id, told) for study_id, told in from_model))
     warm = {
         "enqueued": [space.validate(params) for params in enqueue],
         "earlier": [[study_id, told] for study_id, told in from_model],
-        "given": [past.to_json() for past in history],
+        "given": [past.to_json() for past in given],
     }
-    row = {
-        "id": tx.new_id(),
-        "name": name,
-        "model_id": model_id,
-        "run_id": run_id,
-        "space": codec.dumps(space.to_json()),
-        "objective": options.objective,
-        "direction": options.direction,
-        "options": codec.dumps(options.to_json()),
-        "strategy": made.name,
-        "strategy_settings": codec.dumps(made.settings),
-        "strategy_reason": reason,
-        "seed": seed,
-        "budget": budget,
-        "warm_start": codec.dumps(warm),
-        "status": OPEN,
-        "trials": 0,
-        "created_at": tx.now(),
-        "closed_at": None,
-    }
+    chosen = _strategy(strategy, settings or {}, space, budget, pasts, modality, workers, options)
+    row = {"id": tx.new_id(), "name": name, "model_id": model_id, "run_id": run_id, "seed": seed, "budget": budget}
+    row |= {**_purpose(space, options), **chosen, "warm_start": codec.dumps(warm)}
+    row |= {"status": OPEN, "trials": 0, "created_at": tx.now(), "closed_at": None}
     tx.execute(rows.insert_study, row)
     after = {key: row[key] for key in ("id", "model_id", "run_id", "strategy", "strategy_reason", "seed", "budget")}
     audit.append(tx, "study.created", name, by=by, why=why, after=after, covers=[("study", (row["id"],))])
@@ -194,6 +175,27 @@ def list_studies(
     return [rows.decoded(row) for row in connection.execute(query)]
 
 
+def _check(tx: Tx, name: str, options: Options, seed: object, why: str) -> None:
+    checked_name(name, "study")
+    checked_why(why)
+    if len(options.objective) > 64:
+        raise InvalidSetting(f"objective {options.objective!r} has more than 64 characters", hint="shorten its name")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+        raise InvalidSetting(f"seed {seed!r} is not a whole number of 64 bits", hint="pass an int")
+    if tx.execute(select(study.c.id).where(study.c.name == name)).first() is not None:
+        raise AlreadyExists(f"study {name!r} exists already", hint="open it, or choose another name")
+
+
+def _purpose(space: Space, options: Options) -> dict[str, Any]:
+    """The columns that say what a study is after."""
+    return {
+        "space": codec.dumps(space.to_json()),
+        "objective": options.objective,
+        "direction": options.direction,
+        "options": codec.dumps(options.to_json()),
+    }
+
+
 def _strategy(
     strategy: str | AbstractStrategy,
     settings: Mapping[str, Any],
@@ -201,10 +203,23 @@ def _strategy(
     budget: int | None,
     history: Sequence[Past],
     modality: str | None,
+    workers: int,
     options: Options,
-) -> tuple[AbstractStrategy, str]:
+) -> dict[str, Any]:
+    """The columns that say how a study searches."""
     kind, given = (strategy.name, strategy.settings) if isinstance(strategy, AbstractStrategy) else (strategy, settings)
     chosen = make_strategy(
-        kind, space=space, budget=budget, history=history, modality=modality, problem=options.problem, **given
+        kind,
+        space=space,
+        budget=budget,
+        history=history,
+        modality=modality,
+        problem=options.problem,
+        workers=workers,
+        **given,
     )
-    return chosen.strategy, chosen.reason
+    return {
+        "strategy": chosen.strategy.name,
+        "strategy_settings": codec.dumps(chosen.strategy.settings),
+        "strategy_reason": "it was given" if isinstance(strategy, AbstractStrategy) else chosen.reason,
+    }
