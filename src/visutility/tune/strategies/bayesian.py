@@ -20,11 +20,12 @@ from visutility.tune.strategy import AbstractStrategy, State
 from visutility.tune.surrogate.acquisition import Improvement, Process, Target, maximise
 from visutility.tune.surrogate.aims import one_value, several_values
 from visutility.tune.surrogate.beliefs import believed
-from visutility.tune.surrogate.failure import success
+from visutility.tune.surrogate.failure import Success, success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Prior
 from visutility.tune.surrogate.memory import Memory, outdone, recall, turn_of_past
 from visutility.tune.surrogate.model import FIRST, Seen, bent_process_of, process_of, rows_seen
+from visutility.tune.surrogate.multi import processes
 from visutility.tune.surrogate.region import box_around
 from visutility.tune.surrogate.terms import Gain, Sum
 from visutility.tune.surrogate.transfer import Belief
@@ -113,24 +114,27 @@ class Bayesian(AbstractStrategy):
         """What the study's own trials speak for, best first: over the whole space, or around its best trial."""
         prior, least = _turn(state, number)
         units, masks = state.units[seen.at], state.masks[seen.at]
+        chance = success(state, plan)
+        known = seen if chance is None else chance.sorted(seen)
         if state.problem.objectives > 1:
-            wanted, order = several_values(state, plan, seen, number, prior, self.points)
-            return self._search(_careful(wanted, seen, plan), units, masks, order, draw)
+            models = processes(state, plan, known, prior, self.points)
+            wanted, order = several_values(state, plan, seen, models, number, self.points)
+            return self._search(_careful(wanted, chance), units, masks, order, draw)
         centre = None
         if len(seen.values) > self.points and number % LOCAL != 0:
             centre = seen.x[int(np.argmin(seen.values))]
             prior, least = _turn(state, number // LOCAL)
         rows, anchor = rows_seen(seen, self.points, centre)
         make = bent_process_of if self.bend_inputs else process_of
-        process = make(seen, plan, prior, self.points, rows, anchor)
+        process = make(known, plan, prior, self.points, rows, anchor)
         seen, units, masks = seen.some(rows), units[rows], masks[rows]
-        target, order = _target(state, plan, seen, process, least, self.points)
+        target, order = _target(state, plan, seen, process, least, self.points, chance)
         box = None if centre is None else box_around(centre, seen.x, units, masks, plan)
         return self._search(target, units, masks, order, draw, box)
 
     def _working(self, state: State, plan: Layout, seen: Seen, draw: np.random.Generator) -> Params | None:
         """While hardly a trial has a value: where one is most likely to, by what failed; None when none did."""
-        chance = success(seen, plan)
+        chance = success(state, plan)
         if chance is None:
             return None
         units, masks = state.units[seen.at], state.masks[seen.at]
@@ -147,7 +151,7 @@ class Bayesian(AbstractStrategy):
         old = process.mean(plan.features(memory.units, memory.masks))
         if not len(seen.values):
             return _untried(state, seen, memory.units[np.argsort(old, kind="stable")])
-        target, means = _target(state, plan, seen, process, 0.0, self.points)
+        target, means = _target(state, plan, seen, process, 0.0, self.points, success(state, plan))
         units = np.concatenate([state.units[seen.at], memory.units])
         masks = np.concatenate([state.masks[seen.at], memory.masks])
         return _untried(state, seen, self._search(target, units, masks, np.concatenate([means, old]), draw))
@@ -167,22 +171,21 @@ class Bayesian(AbstractStrategy):
 
 
 def _target(
-    state: State, plan: Layout, seen: Seen, process: Process, least: float, points: int
+    state: State, plan: Layout, seen: Seen, process: Process, least: float, points: int, chance: Success | None
 ) -> tuple[Target, Array]:
     """The acquisition for one objective, and what orders the completed trials (n,) as places to search around."""
     means = process.mean(seen.x)
     if state.problem.needs:
         wanted, order = one_value(state, plan, seen, process, means, least, points)
-        return _careful(wanted, seen, plan), order
+        return _careful(wanted, chance), order
     best = _lowest(process, seen, means) - least
-    if len(seen.failed):
-        return _careful(Sum((Gain(process, best),), plan), seen, plan), means
+    if chance is not None:
+        return _careful(Sum((Gain(process, best),), plan), chance), means
     return Improvement(process, best, plan), means
 
 
-def _careful(wanted: Sum, seen: Seen, plan: Layout) -> Sum:
+def _careful(wanted: Sum, chance: Success | None) -> Sum:
     """The acquisition times the probability that the trial does not fail, where some did."""
-    chance = success(seen, plan)
     return wanted if chance is None else replace(wanted, terms=(*wanted.terms, chance))
 
 

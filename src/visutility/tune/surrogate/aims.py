@@ -10,9 +10,9 @@ from visutility.tune.surrogate.acquisition import Process
 from visutility.tune.surrogate.beliefs import STRENGTH, Weight, believed, borne_out
 from visutility.tune.surrogate.feasible import Feasible, constraint_terms, feasible_rows
 from visutility.tune.surrogate.features import Layout
-from visutility.tune.surrogate.gp import Prior
+from visutility.tune.surrogate.gp import Posterior
 from visutility.tune.surrogate.model import Seen
-from visutility.tune.surrogate.multi import BEHIND, processes, several_gain
+from visutility.tune.surrogate.multi import BEHIND, several_gain
 from visutility.tune.surrogate.terms import Gain, Sum, Term
 
 Array: TypeAlias = NDArray[np.float64]
@@ -39,9 +39,14 @@ def one_value(
     return Sum(terms, plan, weight_of(state, plan, seen)), np.where(feasible, means, means + BEHIND)
 
 
-def several_values(state: State, plan: Layout, seen: Seen, number: int, prior: Prior, points: int) -> tuple[Sum, Array]:
-    """Return the acquisition of several objectives, constraints and beliefs included, and what orders the trials."""
-    gain, behind = several_gain(state, seen, processes(state, plan, seen, prior, points), number)
+def several_values(
+    state: State, plan: Layout, seen: Seen, models: list[Posterior], number: int, points: int
+) -> tuple[Sum, Array]:
+    """Return the acquisition of several objectives, constraints and beliefs included, and what orders the trials.
+
+    `models` are the objectives' processes.
+    """
+    gain, behind = several_gain(state, seen, models, number)
     terms: tuple[Term, ...] = (gain, *constraint_terms(state, plan, seen, points))
     return Sum(terms, plan, weight_of(state, plan, seen)), behind
 

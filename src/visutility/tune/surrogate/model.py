@@ -59,7 +59,7 @@ def own_process(seen: Seen, plan: Layout, prior: Prior, points: int, centre: Arr
     Up to `points` completed trials it sees them all. Of more, it sees a selection that changes at milestones, and every
     trial since the last one: the better half and, of the others, as many evenly over time; or with a `centre` (c,) in
     feature space those nearest to it. A failed trial (the last `points`) counts as a middling one: that draws nothing
-    there, and `failure` keeps the search away. Pending ones have the value expected of them.
+    there, and `failure` says which ones are worth it and keeps the search away. Pending ones have the value expected of them.
     """
     return process_of(seen, plan, prior, points, *rows_seen(seen, points, centre))
 
@@ -102,8 +102,9 @@ def _process(seen: Seen, plan: Layout, points: int, rows: Indices, anchor: int, 
     targets = warped(seen.values[rows])
     failed = seen.failed[-points:]
     if len(failed):
-        factor = factor.with_rows(failed)
+        more = factor.with_rows(np.concatenate([failed, seen.pending]))
         targets = np.concatenate([targets, np.full(len(failed), float(np.quantile(targets, BAD)))])
+        return more.given_first(targets)
     return factor.given(targets).without_doubt(seen.pending)
 
 

@@ -60,16 +60,22 @@ class Sum:
     def score(self, units: Units, mask: Mask) -> Array:
         """Return the sum (m,) at snapped rows (m, d) of the cube."""
         x = self.layout.features(units, mask)
-        total = np.sum([term.score(x) for term in self.terms], axis=0)
-        return np.asarray(total if self.weight is None else total + self.weight.slopes(x, mask)[0])
+        total = self.terms[0].score(x)
+        for term in self.terms[1:]:
+            total = total + term.score(x)
+        return total if self.weight is None else total + self.weight.slopes(x, mask)[0]
 
     def climb(self, units: Units, mask: Mask, box: Units) -> Units:
         """Return rows (m, d), not yet snapped, after a climb in the box (2, d) along the smooth active columns."""
 
         def slopes(x: Array) -> tuple[Array, Array]:
-            found = [term.slopes(x) for term in self.terms]
+            value, slope = self.terms[0].slopes(x)
+            for term in self.terms[1:]:
+                more, rise = term.slopes(x)
+                value, slope = value + more, slope + rise
             if self.weight is not None:
-                found.append(self.weight.slopes(x, mask))
-            return np.sum([value for value, _ in found], axis=0), np.sum([slope for _, slope in found], axis=0)
+                more, rise = self.weight.slopes(x, mask)
+                value, slope = value + more, slope + rise
+            return value, slope
 
         return climbed(slopes, self.layout, units, mask, box)
