@@ -1,6 +1,6 @@
 """A study whose trials are rows: several processes and machines may ask and tell, and any may die."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -280,8 +280,8 @@ def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
     found = rows.read_study(tx.connection, ref)
     if found.status == CLOSED:
         return found
-    asked, told, *_ = rows.read_progress(rows.reading(tx.connection), found.id)
-    tx.execute(rows.close_study, {"of": found.id, "now": tx.now(), "asked": asked})
+    now = rows.read_progress(rows.reading(tx.connection), found.id)
+    tx.execute(rows.close_study, {"of": found.id, "now": tx.now(), "asked": now.asked})
     audit.append(
         tx,
         "study.closed",
@@ -289,10 +289,21 @@ def close(tx: Tx, ref: str, *, by: str, why: str) -> StudyRecord:
         by=by,
         why=why,
         before={"status": OPEN},
-        after={"status": CLOSED, "asked": asked, "ended": told},
-        covers=[("study", (found.id,)), ("study.end", (found.id,)), *(("trial", (found.id, n)) for n in range(asked))],
+        after={"status": CLOSED, "asked": now.asked, "ended": now.told},
+        covers=list(_ended(found.id, now)),
     )
     return rows.read_study(tx.connection, found.id)
+
+
+def _ended(study_id: str, now: rows.Progress) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """All rows of a study, as the audit log covers them when it closes."""
+    yield from (("study", (study_id,)), ("study.end", (study_id,)), ("study.queue", (study_id,)))
+    numbers = range(now.asked)
+    yield from (("trial", (study_id, number)) for number in numbers)
+    if now.reported:
+        yield from (("trial.reports", (study_id, number)) for number in numbers)
+    else:
+        yield "study.reports", (study_id,)
 
 
 def close_of_run(tx: Tx, run_id: str, *, by: str, why: str) -> None:

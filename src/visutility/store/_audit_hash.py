@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -13,6 +14,14 @@ from visutility.store.schema import ADDED, COVERED, COVERED_AT_END, metadata
 
 FIRST = "0" * 64  # the hash before the first event
 EVENT_COLUMNS = ("seq", "at", "by", "kind", "subject", "why", "before", "after", "covers", "previous")
+
+# Rows that are covered together, as one, by an event that names the row they belong to: their table, and its columns
+# that hold that row's key. By the closing of the study; `study.reports` when no trial of it reported.
+COVERED_TOGETHER: dict[str, tuple[str, tuple[str, ...]]] = {
+    "trial.reports": ("trial_report", ("study_id", "trial_number")),
+    "study.reports": ("trial_report", ("study_id",)),
+    "study.queue": ("study_queue", ("study_id",)),
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -41,7 +50,7 @@ def canonical(values: Sequence[Any]) -> bytes:
 
 
 def table_of(name: str) -> str:
-    """Return the table of rows covered as `name`: "run" of "run.end"."""
+    """Return the table whose key rows covered as `name` have: "run" of "run.end", "trial" of "trial.reports"."""
     return name.partition(".")[0]
 
 
@@ -62,20 +71,33 @@ def _one_row(name: str, covered: Sequence[str]) -> Executable:
     return select(*columns).select_from(table(table_of(name))).where(*keys)
 
 
+def _together(of: str, keys: Sequence[str]) -> Executable:
+    whole = metadata.tables[of]
+    columns: list[ColumnClause[Any]] = [column(c.name) for c in whole.c]
+    ordered: list[ColumnClause[Any]] = [column(c.name) for c in whole.primary_key]
+    held = (column(name) == bindparam(f"key_{at}") for at, name in enumerate(keys))
+    return select(*columns).select_from(table(of)).where(*held).order_by(*ordered)
+
+
 _ONE_ROW = {name: _one_row(name, covered) for name, covered in (COVERED | COVERED_AT_END).items()}
+_TOGETHER = {name: _together(*of) for name, of in COVERED_TOGETHER.items()}
 
 
 def hash_now(connection: Connection, name: str, key: Sequence[Any]) -> str | None:
     """Return the hash of the row covered as `name` with this primary key, or None when there is no such row.
 
-    Raises `Invalid` for a name that is not covered and a key that is not whole.
+    Rows that are covered together have one hash, also when there are none. Raises `Invalid` for a name that is not
+    covered and a key that is not whole.
     """
-    if name not in _ONE_ROW or len(key) != len(primary_key(name)):
+    if (name not in _ONE_ROW and name not in _TOGETHER) or len(key) != len(primary_key(name)):
         raise Invalid(
             f"an event cannot cover {name!r} with key {tuple(key)!r}",
-            hint=f"name a whole primary key of one of {', '.join(sorted(_ONE_ROW))}",
+            hint=f"name a whole primary key of one of {', '.join(sorted(_ONE_ROW | _TOGETHER))}",
         )
-    row = connection.execute(_ONE_ROW[name], {f"key_{at}": part for at, part in enumerate(key)}).one_or_none()
+    values = {f"key_{at}": part for at, part in enumerate(key)}
+    if name in _TOGETHER:
+        return sha256(canonical((name, *chain.from_iterable(connection.execute(_TOGETHER[name], values)))))
+    row = connection.execute(_ONE_ROW[name], values).one_or_none()
     return None if row is None else row_hash(name, tuple(row))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnClause, Connection, column, select, table
 
-from visutility.store._audit_hash import table_of
+from visutility.store._audit_hash import COVERED_TOGETHER, table_of
 from visutility.store._audit_scratch import Known, Scratch
 
 _SUBJECT_NAMES = ("model", "model_version", "study")  # an event about such a row has its name as the subject
@@ -22,7 +22,8 @@ class Names:
         if name in _SUBJECT_NAMES and known is not None and known.subject:
             return f"{name} {known.subject}"
         of = table_of(name)
-        return f"{of} {self._words(of, key)}"
+        shown, _ = COVERED_TOGETHER.get(name, (of, ()))
+        return f"{shown} {self._words(of, key)}"
 
     def _words(self, of: str, key: tuple[Any, ...]) -> object:
         if of in ("model", "policy"):

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, column, select, table
 
 from visutility.store._audit_chain import Chain
-from visutility.store._audit_hash import covered_rows, hash_now, primary_key, row_hash
+from visutility.store._audit_hash import COVERED_TOGETHER, covered_rows, hash_now, primary_key, row_hash
 from visutility.store._audit_names import Names
 from visutility.store._audit_scratch import Known, Scratch
 from visutility.store.findings import Finding
@@ -33,7 +33,7 @@ def check(connection: Connection, anchor: tuple[int, str] | None, limit: int) ->
         unknown = _Unknown(chain.lost)
         for name in COVERED:
             found.add(_compare(connection, name, scratch, names, unknown))
-        for name in COVERED_AT_END:
+        for name in (*COVERED_AT_END, *COVERED_TOGETHER):
             found.add(_compare_ended(connection, name, scratch, names, unknown))
         found.add(_replayed(connection, scratch, names, unknown))
         if unknown.count and chain.lost_at:

@@ -50,7 +50,8 @@ class Head(NamedTuple):
 class Cover(NamedTuple):
     """A row an event wrote: what it is covered as, its primary key, and the hash of its covered columns.
 
-    `table` is a table, or a name of `schema.COVERED_AT_END`. `hash` is None when the row was gone.
+    `table` is a table, or a name of `schema.COVERED_AT_END` or of `COVERED_TOGETHER`. `hash` is None when the row was
+    gone.
     """
 
     table: str
@@ -90,8 +91,9 @@ def append(
 
     `before` and `after` are plain data. `covers` names the rows this transaction wrote, as (table, primary key), each
     after its last write here; the row that `subject` names comes first. A name is a table of `schema.COVERED`, or one
-    of `schema.COVERED_AT_END` for rows that will not change any more. An event that moves an alias has
-    `after["alias"]` and `before["alias"]` with `model_id`, `name`, `version_id` and `moves`: they are replayed.
+    of `schema.COVERED_AT_END` or of `COVERED_TOGETHER` for rows that will not change any more. An event that moves an
+    alias has `after["alias"]` and `before["alias"]` with `model_id`, `name`, `version_id` and `moves`: they are
+    replayed.
     Raises `Invalid` or `InvalidName` for what cannot be kept, and `AuditBroken` when the head is gone.
     """
     _check_text("kind", checked_name(kind, "event"), MAX_SUBJECT)
