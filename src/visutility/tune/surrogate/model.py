@@ -59,7 +59,8 @@ def own_process(seen: Seen, plan: Layout, prior: Prior, points: int, centre: Arr
     Up to `points` completed trials it sees them all. Of more, it sees a selection that changes at milestones, and every
     trial since the last one: the better half and, of the others, as many evenly over time; or with a `centre` (c,) in
     feature space those nearest to it. A failed trial (the last `points`) counts as a middling one: that draws nothing
-    there, and `failure` says which ones are worth it and keeps the search away. Pending ones have the value expected of them.
+    there, and `failure` keeps the search away, and says which ones were accidents. Pending ones have the value
+    expected of them.
     """
     return process_of(seen, plan, prior, points, *rows_seen(seen, points, centre))
 
