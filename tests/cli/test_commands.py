@@ -20,7 +20,9 @@ from visutility.cli import interrupt, main
 from visutility.core.clock import SimulatedClock
 from visutility.flow import runs
 from visutility.loop import Project
+from visutility.registry import studies
 from visutility.store import schema
+from visutility.tune import Float, Space
 
 COMMANDS = ["demo", "init", "doctor", "models", "versions", "promote", "rollback", "why", "studies", "runs", "events"]
 
@@ -226,6 +228,30 @@ def test_cancel_says_whether_the_run_has_ended_or_its_worker_has_to_notice(call,
     words[2] = held
     assert call(*words, at=at)[:2] == (0, f"run {held} is asked to stop; its worker will notice\n")
     assert json.loads(call(*words, "--json", at=at)[1]) == {"run": held, "status": "running"}
+
+
+def test_the_study_of_a_cancelled_run_is_closed_and_its_checkpoints_are_removed(call, tmp_path):
+    at, kept = tmp_path / "home", {}
+    with Project.create(settings=settings(at)) as project, project.store.write("test") as tx:
+        for name in ("cancelled", "broken", "going"):
+            run = runs.start(tx, "w", {}, key=name, by="a test")
+            new = {"name": name, "space": Space({"x": Float(0, 1)}), "run_id": run, "by": "a test", "why": "a test"}
+            kept[run] = at / "checkpoints" / studies.create(tx, **new).id
+            (kept[run] / "0").mkdir(parents=True)
+            (kept[run] / "0" / "epoch").write_text("3")
+    cancelled, broken, going = kept
+    assert call("runs", "cancel", cancelled, "--why", "a test", at=at)[0] == 0
+    with Project.open(at) as project:
+        with pytest.raises(KeyError), project.store.write("test") as tx:  # noqa: PT012
+            project.worker()._on_broken(tx, broken, "killed before it is committed")
+            raise KeyError
+        assert [path.exists() for path in kept.values()] == [False, True, True]
+        with project.store.write("test") as tx:
+            project.worker()._on_broken(tx, broken, "cancelled")
+        assert [path.exists() for path in kept.values()] == [False, False, True]
+        with project.store.read() as connection:
+            status = {one.run_id: one.status for one in studies.list_studies(connection)}
+    assert status == {cancelled: "closed", broken: "closed", going: "open"}
 
 
 def test_an_unknown_run_is_told_with_a_command_that_exists(call, tmp_path):

@@ -106,12 +106,11 @@ def start(
 def cancel(run: Run, why: Why, home: Home = None, as_json: Json = False) -> None:
     """Ask a run to stop; nothing it registered is touched."""
     from visutility.flow import runs
-    from visutility.registry import studies
 
     with opened(home) as project, project.store.write("cli.cancel") as tx:
         status = runs.cancel(tx, run, by=project.settings.actor, why=why)
         if status == "cancelled":
-            studies.close_of_run(tx, run, by=project.settings.actor, why=why)
+            project.end_study(tx, run, by=project.settings.actor, why=why)
     said = "is asked to stop; its worker will notice" if status == "running" else f"is {status}"
     Show(as_json).done(f"run {run} {said}", {"run": run, "status": status})
 

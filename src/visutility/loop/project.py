@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, final
 
 import msgspec
@@ -22,7 +23,7 @@ from visutility.loop.retrain import TRAIN, WORKFLOWS
 from visutility.loop.services import Services
 from visutility.loop.snapshot import snapshot_of
 from visutility.loop.trigger import AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
-from visutility.loop.tuning import TrialListener
+from visutility.loop.tuning import TrialListener, checkpoints_of
 from visutility.loop.watch import Monitor
 from visutility.loop.watches import active_watches, resume_watches, start_watches
 from visutility.loop.work import run_evaluation
@@ -236,8 +237,15 @@ class Project:
         if run.ended:
             self.metrics.runs.labels(run.workflow, run.status).inc()
 
+    def end_study(self, tx: Tx, run_id: str, *, by: str, why: str) -> None:
+        """Close the study that a run opened, if it is open; once that is committed, its checkpoints are removed."""
+        closed = studies.close_of_run(tx, run_id, by=by, why=why)
+        if closed is not None:
+            kept = checkpoints_of(self.settings.home, closed)
+            tx.after_commit(lambda: rmtree(kept, ignore_errors=True))
+
     def _broken(self, tx: Tx, run_id: str, why: str) -> None:
-        studies.close_of_run(tx, run_id, by="worker", why=f"its run ended: {why}"[: audit.MAX_WHY])
+        self.end_study(tx, run_id, by="worker", why=f"its run ended: {why}"[: audit.MAX_WHY])
 
     @property
     def executor(self) -> Executor:

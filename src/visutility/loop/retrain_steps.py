@@ -16,7 +16,7 @@ from visutility.loop.gate import Comparison, Paired, gate
 from visutility.loop.policy import GateRules, Policy, read_policy, settled
 from visutility.loop.services import Services
 from visutility.loop.snapshot import Snapshot, first_snapshot, record_snapshot, snapshot_of
-from visutility.loop.tuning import TrialRunner
+from visutility.loop.tuning import TrialRunner, checkpoints_of
 from visutility.loop.watches import start_watches
 from visutility.registry import CHAMPION, NewVersion, aliases, models, queries, studies, versions
 from visutility.store import audit
@@ -144,7 +144,7 @@ def tune(call: StepCall, recipe: str, policy: dict[str, Any], study_id: str, sna
     parts = (taken.path(services.blobs, "train"), taken.path(services.blobs, "tune"))
     durable = studies.DurableStudy(services.store, study_id)
     pauses = durable.options.stopping == CurveStopping(pauses=True)
-    kept = services.home / "checkpoints" / study_id if pauses else None
+    kept = checkpoints_of(services.home, study_id) if pauses else None
     runner = TrialRunner(
         services.executor,
         services.metrics,

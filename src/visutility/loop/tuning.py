@@ -51,6 +51,11 @@ class TrialStudy(Protocol):
         """End the work on a trial for now."""
 
 
+def checkpoints_of(home: Path, study_id: str) -> Path:
+    """Return the folder in which the trials of a study keep what they need to go on."""
+    return home / "checkpoints" / study_id
+
+
 TrialListener = Callable[[Trial, int, int, float | None], None]  # trial, how many are done, of how many, best value
 
 

@@ -306,11 +306,15 @@ def _ended(study_id: str, now: rows.Progress) -> Iterator[tuple[str, tuple[Any, 
         yield "study.reports", (study_id,)
 
 
-def close_of_run(tx: Tx, run_id: str, *, by: str, why: str) -> None:
-    """Close the study that a run opened, if there is one and it is open: the run will ask and tell no more."""
-    found = tx.execute(rows.open_of_run, {"run_id": run_id}).scalar()
+def close_of_run(tx: Tx, run_id: str, *, by: str, why: str) -> str | None:
+    """Close the study that a run opened, if there is one and it is open: the run will ask and tell no more.
+
+    Returns the id of the study that was closed.
+    """
+    found: str | None = tx.execute(rows.open_of_run, {"run_id": run_id}).scalar()
     if found is not None:
         close(tx, found, by=by, why=why)
+    return found
 
 
 def _planned(start: Search, n: int) -> _Plan:
