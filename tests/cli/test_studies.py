@@ -61,6 +61,22 @@ def test_studies_are_listed_and_shown(call):
     assert json.loads(call("show", "digits.first", "--json")[1])["record"]["name"] == "digits.first"
 
 
+def test_a_study_whose_budget_is_spent_says_so(tmp_path, capsys):
+    home = tmp_path / "home"
+    with Project.create(home) as project:
+        with project.store.write("make") as tx:
+            for name in ("asked", "half", "closed"):
+                studies.create(tx, name=name, space=SPACE, strategy="random", budget=2, by="ada", why="x")
+        for name, count in (("asked", 2), ("half", 1), ("closed", 2)):
+            DurableStudy(project.store, name).ask_batch(count)
+        DurableStudy(project.store, "closed").close(by="ada", why="x")
+    main(["studies", "list", "--home", str(home), "--json"])
+    status = {one["study"]: one["status"] for one in json.loads(capsys.readouterr().out)}
+    assert status == {"asked": "budget spent", "half": "open", "closed": "closed"}
+    main(["studies", "show", "asked", "--home", str(home)])
+    assert "budget spent" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["digits.first", "both", "empty"])
 def test_a_study_becomes_a_page(call, home, tmp_path, name):
     file = tmp_path / "study.html"

@@ -43,6 +43,10 @@ def test_import(storage, home, capsys):
     shown = json.loads(capsys.readouterr().out)
     assert [t["state"] for t in shown["trials"]] == ["complete"] * 5
     assert Space.from_json(shown["record"]["space"]).names == ("n", "x")
+    assert shown["record"]["reason"] == "its trials were imported from Optuna"
+    for command in (["list"], ["show", "mine"]):
+        assert main(["studies", *command, "--home", str(home)]) == 0
+        assert "imported from Optuna" in capsys.readouterr().out
 
 
 def test_words(storage, home, capsys):

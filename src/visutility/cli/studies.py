@@ -1,7 +1,7 @@
 """`visutility studies`: what was tuned, what came of it, and what matters."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from visutility.cli import outputs
 from visutility.cli.common import Home, Json, Limit, opened
 from visutility.cli.show import Show, when
 from visutility.cli.study_import import imported
+
+if TYPE_CHECKING:
+    from visutility.registry.studies import StudyRecord
 
 Name = Annotated[str, typer.Argument(help="A study's name or id.", show_default=False)]
 
@@ -37,10 +40,18 @@ def listed(
         model_id = None if model is None else project.registry.find_model(model).id
         found = studies.list_studies(connection, model_id=model_id, limit=limit)
     rows = [
-        (one.name, one.strategy, f"{one.objective}, {one.direction}", one.budget, one.status, when(one.created_at))
+        (one.name, _strategy(one), f"{one.objective}, {one.direction}", one.budget, _status(one), when(one.created_at))
         for one in found
     ]
     Show(as_json).rows(("study", "strategy", "objective", "budget", "status", "created"), rows, empty="no studies yet")
+
+
+def _strategy(one: "StudyRecord") -> str:
+    return one.strategy if one.imported_from is None else f"imported from {one.imported_from}"
+
+
+def _status(one: "StudyRecord") -> str:
+    return "budget spent" if one.status == "open" and one.spent else one.status
 
 
 def show(
@@ -68,10 +79,10 @@ def show(
     out.fields(
         [
             ("study", study.record.name),
-            ("strategy", study.record.strategy),
+            ("strategy", _strategy(study.record)),
             ("why", study.record.reason),
             ("objective", objectives),
-            ("status", study.record.status),
+            ("status", _status(study.record)),
         ]
     )
     out.rows(

@@ -91,6 +91,7 @@ class Imported:
                 budget=max(1, len(self.trials)),
                 enqueue=[trial.params for trial in self.trials],
                 earlier_studies=0,
+                imported_from="Optuna",
                 by=by,
                 why=why,
             )

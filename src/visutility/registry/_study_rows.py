@@ -125,7 +125,7 @@ class StudyRecord:
     """A study's row, decoded.
 
     `objective` and `direction` are the first of `options`. `enqueued` is asked first; `earlier` names studies it learns
-    from, as (id, ends seen).
+    from, as (id, ends seen). `imported_from` names the program that chose its trials, None: this one did.
     """
 
     id: str
@@ -148,6 +148,12 @@ class StudyRecord:
     asked: int
     created_at: datetime
     closed_at: datetime | None
+    imported_from: str | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether all trials of the budget were asked."""
+        return self.budget is not None and self.asked >= self.budget
 
 
 def checked_why(why: object) -> None:
@@ -181,6 +187,7 @@ def decoded(row: Row[Any]) -> StudyRecord:
         asked=row.asked,
         created_at=codec.to_time(row.created_at),
         closed_at=None if row.closed_at is None else codec.to_time(row.closed_at),
+        imported_from=warm.get("imported_from"),
     )
 
 

@@ -109,6 +109,7 @@ def create(
     enqueue: Sequence[Mapping[str, Any]] = (),
     history: Sequence[Earlier] = (),
     earlier_studies: int = EARLIER,
+    imported_from: str | None = None,
     by: str,
     why: str,
     **purpose: Unpack[Purpose],
@@ -116,21 +117,24 @@ def create(
     """Create an open study; the change and its audit event commit together.
 
     All that it shares with `tune.Study` means what it means there. `enqueue` is asked first, in order. It learns from
-    `history` and from the newest `earlier_studies` of the model, as they stand now. Raises `InvalidName`,
-    `InvalidSetting`, `InvalidParameter` for an enqueued configuration outside the space, `AlreadyExists`, and `Invalid`
-    for a blank reason.
+    `history` and from the newest `earlier_studies` of the model, as they stand now. `imported_from` names the program
+    that chose the trials, where that was another one. Raises `InvalidName`, `InvalidSetting`, `InvalidParameter` for an
+    enqueued configuration outside the space, `AlreadyExists`, and `Invalid` for a blank reason.
     """
     options = options_of(direction, objective, space=space, **purpose)
     _check(tx, name, options, seed, why)
     given = as_history(history, space, options.direction)
     from_model = rows.earlier_of_model(tx.connection, model_id, earlier_studies) if model_id is not None else []
     pasts = (*given, *(rows.read_past(tx.connection, study_id, told) for study_id, told in from_model))
-    warm = {
+    warm: dict[str, Any] = {
         "enqueued": [space.validate(params) for params in enqueue],
         "earlier": [[study_id, told] for study_id, told in from_model],
         "given": [past.to_json() for past in given],
     }
     chosen = _strategy(strategy, settings or {}, space, budget, pasts, modality, workers, options)
+    if imported_from is not None:
+        warm["imported_from"] = imported_from
+        chosen["strategy_reason"] = f"its trials were imported from {imported_from}"
     row = {"id": tx.new_id(), "name": name, "model_id": model_id, "run_id": run_id, "seed": seed, "budget": budget}
     row |= {**_purpose(space, options), **chosen, "warm_start": codec.dumps(warm)}
     row |= {"status": OPEN, "trials": 0, "created_at": tx.now(), "closed_at": None}
