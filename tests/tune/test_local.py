@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from visutility.core.errors import InvalidSetting
-from visutility.tune import STRATEGIES, Choice, Equals, Float, Int, Past, Space
+from visutility.core.rng import rng
+from visutility.tune import STRATEGIES, Choice, Equals, Float, Int, Observation, Past, Space, State
 from visutility.tune.problem import Problem
-from visutility.tune.strategies.local import LEAST, Local, _moved
+from visutility.tune.strategies._order import Weighed
+from visutility.tune.strategies.local import BLOCK, LEAST, Local, _moved
 
 MIXED = Space(
     {
@@ -142,6 +144,27 @@ def test_several_objectives_find_both_ends_of_a_front():
         state = strategy.observe(state, number, params, x + z, ((x - 1) ** 2 + z,))
     points = np.array([(one.value, *one.others) for one in state.observed])
     assert points.min(axis=0) == pytest.approx([0.0, 0.0], abs=0.05)
+
+
+def test_each_run_weighs_its_own_trials_alone(monkeypatch):
+    """All trials were weighed anew for each run: half a second a suggestion at ten thousand trials."""
+    counted, plain = [], Weighed.worth
+
+    def worth(self, weights, places):
+        found = plain(self, weights, places)
+        counted.append(len(found))
+        return found
+
+    monkeypatch.setattr(Weighed, "worth", worth)
+    draw = rng(4, "many")
+    seen = tuple(
+        Observation(at, dict(zip(NUMBERS.names, row[:4].tolist(), strict=True)), row[4], (row[5],))
+        for at, row in enumerate(draw.random((3000, 6)))
+    )
+    state = State(NUMBERS, 0, seen, problem=Problem(objectives=2))
+    runs = Local()._run(state).number
+    assert runs > 20
+    assert sum(counted) <= (runs + 1) * BLOCK + 3000
 
 
 def test_settings_are_checked():

@@ -5,7 +5,7 @@ import pytest
 
 from visutility.core.rng import rng
 from visutility.tune import Float, Observation, Space
-from visutility.tune.pareto import front
+from visutility.tune.pareto import by_fronts, crowding, front, undominated
 from visutility.tune.problem import Problem
 from visutility.tune.strategies._order import (
     BROKE,
@@ -13,10 +13,7 @@ from visutility.tune.strategies._order import (
     UNKNOWN,
     WORKED,
     best_first,
-    by_fronts,
-    crowding,
-    scalarised,
-    undominated,
+    weighed,
 )
 from visutility.tune.strategies.cmaes import CMAES
 from visutility.tune.strategies.local import Local
@@ -29,12 +26,13 @@ def seen(*rows):
     return trials, np.array([np.nan if value is None else value for value, _, _ in rows], dtype=np.float64)
 
 
-@pytest.mark.parametrize("objectives", [2, 3, 4])
+@pytest.mark.parametrize("objectives", [1, 2, 3, 4])
 def test_the_front_is_that_of_the_slow_way(objectives):
     for run in range(30):
         draw = rng(run, "points", objectives)
         points = draw.integers(0, 6, (40, objectives)).astype(float)  # with ties and equal rows
-        assert (np.flatnonzero(undominated(points)) == front(points)).all()
+        beaten = [any((q <= p).all() and (q < p).any() for q in points) for p in points]
+        assert (undominated(points) == ~np.array(beaten)).all()
 
 
 @pytest.mark.parametrize("objectives", [2, 3])
@@ -109,6 +107,21 @@ def test_several_objectives_by_front_then_failures():
 def test_a_weighted_distance_by_hand():
     """Objectives in units of their range, the larger weighted part plus .05 of the sum."""
     trials, values = seen((0.0, (10.0,), ()), (2.0, (0.0,), ()), (1.0, (5.0,), ()), (None, (), ()))
-    found = scalarised(trials, values, np.array([0.75, 0.25]))
-    assert found[:3].tolist() == pytest.approx([0.2625, 0.7875, 0.375 + 0.025])
-    assert np.isnan(found[3])
+    found = weighed(trials, values, Problem(objectives=2)).worth(np.array([0.75, 0.25]), slice(0, 4))
+    assert found.tolist() == pytest.approx([0.2625, 0.7875, 0.375 + 0.025, np.inf])
+
+
+def test_what_is_weighed_follows_the_order_of_the_kinds():
+    draw = rng(2, "weighed")
+    rows = []
+    for _ in range(60):
+        excess = draw.integers(-2, 3, 2).astype(float)
+        rows.append((*draw.random(2).tolist(), tuple(excess.tolist()) if draw.random() < 0.7 else ()))
+    trials, values = seen(*((a, (b,), excess) for a, b, excess in rows), (None, (), ()))
+    worth = weighed(trials, values, Problem(objectives=2, constraints=2)).worth(np.array([0.4, 0.6]), slice(0, 61))
+    kinds = best_first(trials, values, Problem(objectives=2, constraints=2))[1]
+    assert set(kinds.tolist()) == {WORKED, BROKE, UNKNOWN, FAILED}
+    for worse in (BROKE, UNKNOWN, FAILED):
+        assert worth[kinds == worse].min() > worth[kinds == worse - 1].max()
+    part = weighed(trials, values, Problem(objectives=2, constraints=2)).worth(np.array([0.4, 0.6]), slice(7, 19))
+    assert part.tolist() == worth[7:19].tolist()

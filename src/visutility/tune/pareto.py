@@ -3,32 +3,93 @@
 Everything here is lower-is-better. Points are rows (n, m) of m objectives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from visutility.tune.strategy import Observation
 
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
 
 
 def front(points: Array) -> Indices:
-    """Return the places, ascending, of the rows (n, m) that no other row dominates.
+    """Return the places, ascending, of the rows (n, m) that no other row dominates; of equal rows all are kept.
 
-    A row dominates another when it is nowhere greater and somewhere less; of equal rows all are kept. O(n k m) for a
-    front of k.
+    A row dominates another when it is nowhere greater and somewhere less.
     """
-    order = np.lexsort(points.T[::-1])  # no row dominates one before it
-    kept = np.empty_like(points)
-    found: list[int] = []
-    for at in order:
-        row = points[at]
-        below = kept[: len(found)]
-        if not ((below <= row).all(axis=1) & (below < row).any(axis=1)).any():
-            kept[len(found)] = row
-            found.append(int(at))
-    return np.array(sorted(found), dtype=np.intp)
+    return np.flatnonzero(undominated(points))
+
+
+def undominated(points: Array) -> NDArray[np.bool_]:
+    """Return which rows (n, m) no other one dominates. O(n log n) for two columns, O(n k m) for a front of k."""
+    order = _ascending(points)
+    keep = np.zeros(len(points), dtype=bool)
+    keep[order] = _kept(points[order])
+    return keep
+
+
+def _ascending(points: Array) -> Indices:
+    """An order of the rows (n, m) in which none is dominated by a later one."""
+    return np.lexsort(points.T[::-1])
+
+
+def _kept(rows: Array) -> NDArray[np.bool_]:
+    """Which of the rows (n, m), in such an order, no other one dominates."""
+    if rows.shape[1] == 2 and len(rows):
+        best = np.minimum.accumulate(rows[:, 1])
+        wins = np.concatenate([[True], rows[1:, 1] < best[:-1]])
+        same = np.concatenate([[False], (rows[1:] == rows[:-1]).all(axis=1)])
+        return np.asarray(wins[np.maximum.accumulate(np.where(same, 0, np.arange(len(rows))))])
+    keep, places = np.zeros(len(rows), dtype=bool), np.arange(len(rows))
+    while len(rows):
+        keep[places[0]] = True
+        worse = (rows[0] <= rows).all(axis=1) & (rows[0] < rows).any(axis=1)
+        worse[0] = True
+        rows, places = rows[~worse], places[~worse]
+    return keep
+
+
+def points_of(seen: Iterable[Observation], values: Array, objectives: int) -> Array:
+    """Return all objectives (n, m) of ended trials, the first one from `values` (n,); NaN for one that lacks any."""
+    others = [one.others for one in seen]
+    if set(map(len, others)) - {objectives - 1}:
+        lacking = (np.nan,) * (objectives - 1)
+        others = [one if len(one) == objectives - 1 else lacking for one in others]
+    found = np.column_stack([values, np.array(others).reshape(len(values), objectives - 1)])
+    found[np.isnan(found).any(axis=1)] = np.nan
+    return found
+
+
+def by_fronts(points: Array, top: int) -> Indices:
+    """Return the places of points (n, m): by front, then the least crowded first. Only the first `top` are in order.
+
+    Deb, Pratap, Agarwal and Meyarivan, NSGA-II (2002), sections III A and B.
+    """
+    left = _ascending(points)
+    rows = points[left]
+    found: list[Indices] = []
+    while len(left) and sum(map(len, found)) < top:
+        members = _kept(rows)
+        best = np.sort(left[members])
+        found.append(best[np.argsort(-crowding(points[best]), kind="stable")])
+        left, rows = left[~members], rows[~members]
+    return np.concatenate([*found, np.sort(left)])
+
+
+def crowding(points: Array) -> Array:
+    """Return the crowding distance (n,) of points (n, m): infinite at the ends of each objective."""
+    found = np.zeros(len(points))
+    for column in points.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        if span <= 0.0:
+            continue
+        found[order[[0, -1]]] = np.inf
+        found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return found
 
 
 def hypervolume(points: Array, reference: Sequence[float] | Array) -> float:

@@ -3,15 +3,18 @@
 Trials that hold every constraint come first, then those that break one, then failed ones (Deb, "An efficient
 constraint handling method for genetic algorithms", 2000). A pruned trial tells nothing of the constraints: it comes
 after all that told, so that it leads no search away from where they are known. Several objectives are ordered by
-non-dominated fronts and, within one, by crowding distance (Deb, Pratap, Agarwal and Meyarivan, NSGA-II, 2002, sections
-III A and B).
+fronts (`pareto.by_fronts`), or weighed: the augmented weighted Chebyshev distance from the least of each objective,
+each in units of its range (Knowles, "ParEGO", 2006, equation 2).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visutility.tune.pareto import by_fronts, points_of
 from visutility.tune.problem import Problem
 from visutility.tune.strategy import Observation
 
@@ -29,92 +32,59 @@ def best_first(
     `values` (n,) are theirs, NaN where one failed. Of several objectives only the first `top` places are in order. Ties
     go to the earlier. O(n log n) for one or two objectives.
     """
-    kinds = np.where(np.isnan(values), FAILED, WORKED).astype(np.intp)
-    scores = values
+    kinds, excess = _kinds(seen, values, problem.constraints)
     if problem.constraints:
-        told = np.array([len(one.excess) == problem.constraints for one in seen], dtype=bool)
-        kinds[(kinds == WORKED) & ~told] = UNKNOWN
-        excess = _violations([one.excess for one in seen], problem.constraints)
-        broke = (kinds == WORKED) & (excess > 0.0)
-        kinds[broke] = BROKE
-        scores = np.where(broke, excess, values)
-        order = np.lexsort((scores, kinds))
+        order = np.lexsort((np.where(kinds == BROKE, excess, values), kinds))
     else:
-        order = np.argsort(scores, kind="stable")  # NaN comes last
+        order = np.argsort(values, kind="stable")  # NaN comes last
     if problem.objectives > 1:
-        whole = np.flatnonzero((kinds == WORKED) & [len(one.others) == problem.objectives - 1 for one in seen])
+        points = points_of(seen, values, problem.objectives)
+        whole = np.flatnonzero((kinds == WORKED) & ~np.isnan(points[:, 0]))
         if len(whole) > 1:
-            ranked = whole[by_fronts(_points(seen, values, whole), len(whole) if top is None else top)]
-            order = np.concatenate([ranked, order[~np.isin(order, ranked)]])
+            ranked = whole[by_fronts(points[whole], len(whole) if top is None else top)]
+            rest = np.ones(len(order), dtype=bool)
+            rest[ranked] = False
+            order = np.concatenate([ranked, order[rest[order]]])
     return order, kinds
 
 
-def scalarised(seen: Sequence[Observation], values: Array, weights: Array) -> Array:
-    """Return one value a trial (n,): the augmented weighted Chebyshev distance from the least of each objective.
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighed:
+    """What ended trials with several objectives are worth, lower is better. Make one with `weighed`."""
 
-    Each objective is in units of its range; equation (2) of Knowles, "ParEGO" (2006). NaN where a trial has not all.
-    """
-    whole = np.flatnonzero(~np.isnan(values) & [len(one.others) == len(weights) - 1 for one in seen])
-    found = np.full(len(values), np.nan)
-    if len(whole):
-        points = _points(seen, values, whole)
-        span = np.ptp(points, axis=0)
-        parts = weights * (points - points.min(axis=0)) / np.where(span > 0.0, span, 1.0)
-        found[whole] = parts.max(axis=1) + 0.05 * parts.sum(axis=1)
-    return found
+    above: Array  # (n, m) the objectives above the least of each
+    span: Array  # (m,) their ranges
+    base: Array  # (n,) added: 0 to what holds every constraint, infinity to what failed
 
-
-def _points(seen: Sequence[Observation], values: Array, whole: Indices) -> Array:
-    """All objectives (w, m) of the trials at these places."""
-    return np.column_stack([values[whole], np.array([seen[at].others for at in whole.tolist()])])
+    def worth(self, weights: Array, places: slice) -> Array:
+        """Return what the trials at some places are worth (k,) under weights (m,) that sum to 1."""
+        parts = weights * self.above[places] / self.span
+        return np.asarray(parts.max(axis=1) + 0.05 * parts.sum(axis=1) + self.base[places])
 
 
-def by_fronts(points: Array, top: int) -> Indices:
-    """Return the places of points (n, m), lower is better: by front, then the least crowded first.
-
-    Only the first `top` are in order.
-    """
-    left = np.arange(len(points))
-    found: list[Indices] = []
-    while len(left) and sum(map(len, found)) < top:
-        members = undominated(points[left])
-        front = left[members]
-        found.append(front[np.argsort(-crowding(points[front]), kind="stable")])
-        left = left[~members]
-    return np.concatenate([*found, left])
+def weighed(seen: Sequence[Observation], values: Array, problem: Problem) -> Weighed:
+    """Return what ended trials are worth, in the order of the kinds; those that break a constraint, by how much."""
+    points = points_of(seen, values, problem.objectives)
+    kinds, excess = _kinds(seen, points[:, 0], problem.constraints)
+    whole = points[kinds != FAILED] if (kinds != FAILED).any() else np.zeros((1, problem.objectives))
+    span = np.ptp(whole, axis=0)
+    judged = (kinds == WORKED) | (kinds == UNKNOWN)
+    above = np.where(judged[:, None], points - whole.min(axis=0), 0.0)
+    base = np.array([0.0, 2.0, 3.0 + problem.constraints, np.inf])[kinds]  # weights alone give at most 1.05
+    return Weighed(above, np.where(span > 0.0, span, 1.0), base + np.where(kinds == BROKE, excess, 0.0))
 
 
-def undominated(points: Array) -> NDArray[np.bool_]:
-    """Return which points (n, m), lower is better, no other one dominates. O(n log n + n f) with f of them."""
-    order = np.lexsort(points.T[::-1])  # nothing is dominated by a later one
-    rows, keep = points[order], np.zeros(len(points), dtype=bool)
-    if points.shape[1] == 2:
-        best = np.minimum.accumulate(rows[:, 1])
-        before = np.concatenate([[np.inf], best[:-1]])
-        same = np.concatenate([[False], (rows[1:] == rows[:-1]).all(axis=1)])
-        wins = rows[:, 1] < before
-        keep[order] = wins[np.maximum.accumulate(np.where(same, 0, np.arange(len(rows))))]
-        return keep
-    places = order
-    while len(rows):
-        keep[places[0]] = True
-        worse = (rows[0] <= rows).all(axis=1) & (rows[0] < rows).any(axis=1)
-        worse[0] = True
-        rows, places = rows[~worse], places[~worse]
-    return keep
-
-
-def crowding(points: Array) -> Array:
-    """Return the crowding distance (n,) of points (n, m): infinite at the ends of each objective."""
-    found = np.zeros(len(points))
-    for column in points.T:
-        order = np.argsort(column, kind="stable")
-        span = column[order[-1]] - column[order[0]]
-        if span <= 0.0:
-            continue
-        found[order[[0, -1]]] = np.inf
-        found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
-    return found
+def _kinds(seen: Sequence[Observation], values: Array, constraints: int) -> tuple[Indices, Array]:
+    """WORKED, BROKE, UNKNOWN or FAILED (n,), and the total excess (n,)."""
+    kinds = np.where(np.isnan(values), FAILED, WORKED).astype(np.intp)
+    if not constraints:
+        return kinds, np.zeros(len(values))
+    told = np.array([len(one.excess) == constraints for one in seen], dtype=bool)
+    kinds[(kinds == WORKED) & ~told] = UNKNOWN
+    excess = _violations([one.excess for one in seen], constraints)
+    kinds[(kinds == WORKED) & (excess > 0.0)] = BROKE
+    return kinds, excess
 
 
 def _violations(rows: list[tuple[float, ...]], constraints: int) -> Array:

@@ -6,7 +6,7 @@ and Koumoutsakos, "Learning probability distributions in continuous evolutionary
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Final, final
 
@@ -17,7 +17,7 @@ from visutility.core.rng import rng
 from visutility.tune.space import Mask, Params, Space, Units
 from visutility.tune.strategies._evolution import plan
 from visutility.tune.strategies._fresh import Tried, fresh
-from visutility.tune.strategies._order import FAILED, Array, best_first, scalarised
+from visutility.tune.strategies._order import FAILED, Array, best_first, weighed
 from visutility.tune.strategies._start import recalled, spread
 from visutility.tune.strategy import AbstractStrategy, State
 
@@ -28,6 +28,8 @@ SWITCH: Final = 0.5  # expected unordered choices that a step changes
 REUSE: Final = 0.7  # how often a parameter that becomes active takes a value that was good
 TINY: Final = 1e-9  # just beyond a border between two cells
 SPARSE: Final = 0.5  # share of the steps that change only some of the numbers
+BLOCK: Final = 256  # trials whose merits are worked out at a time
+RANKED: Final = 64  # of several objectives, trials that are in order when a parameter's best value is looked for
 
 
 @final
@@ -96,22 +98,21 @@ class Local(AbstractStrategy):
         """Follow the runs through the trials, in the order told. O(n log n)."""
         dim = state.space.dim
         up, down = math.exp(1.0 / math.sqrt(dim + 1.0)), math.exp(-0.25 / math.sqrt(dim + 1.0))
-        merits = _merits(state, 0)
-        begin = min(self.initial, len(merits))
+        merits, count = _Merits(state), len(state.observed)
+        begin = min(self.initial, count)
         start = min(range(begin), key=merits.__getitem__)
         best: int | None = start
         number, unit, step, low = 0, state.units[start], self.step, merits[start]
         stale = late = _late(state)
-        for at in range(begin, len(merits)):
-            if merits[at] < low and (number == 0 or at > stale or _near(state, at, unit, step)):
+        for at in range(begin, count):
+            if (merit := merits[at]) < low and (number == 0 or at > stale or _near(state, at, unit, step)):
                 step = min(WIDEST, step * up) if best is not None else step
-                best, unit, low = at, state.units[at], merits[at]
+                best, unit, low = at, state.units[at], merit
             elif best is not None and (step := step * down) < LEAST:
                 number += 1
                 best, unit, step, low = None, _begin(state.space, state.seed, number), self.step, math.inf
                 stale = at + late
-                if state.problem.objectives > 1:
-                    merits = _merits(state, number)
+                merits.start(number, at + 1)
         mask = state.masks[best] if best is not None else state.space.snap(unit[None])[1][0]
         return Run(number, unit, mask, best, step)
 
@@ -130,19 +131,39 @@ def _late(state: State) -> int:
     return max(0, int((numbers - np.arange(len(numbers))).max()))
 
 
-def _merits(state: State, run: int) -> list[float]:
-    """What the run compares trials by, lower is better, by place: ranks, infinite for failed trials.
+@final
+class _Merits:
+    """What a run compares trials by, lower is better, from the first place it looks at on; infinite for failed ones.
 
-    With several objectives, ranks by a weighted Chebyshev distance, the weights the run's own (Knowles, ParEGO, 2006).
+    With one objective ranks, which serve every run. With several the distance by a weighting of the run's own, worked
+    out for as many trials as the run has.
     """
-    seen, values, problem = state.observed, state.values, state.problem
-    if problem.objectives > 1:
-        weights = rng(state.seed, Local.name, "weights", run).dirichlet(np.ones(problem.objectives))
-        values, problem = scalarised(seen, values, weights), replace(problem, objectives=1)
-    order, kinds = best_first(seen, values, problem)
-    ranks = np.empty(len(order))
-    ranks[order] = np.arange(len(order))
-    return list(map(float, np.where(kinds == FAILED, np.inf, ranks)))
+
+    def __init__(self, state: State) -> None:
+        self._state, self._from = state, 0
+        self._known: list[float] = []
+        self._several = state.problem.objectives > 1
+        if self._several:
+            self._weighed = weighed(state.observed, state.values, state.problem)
+            self.start(0, 0)
+            return
+        order, kinds = best_first(state.observed, state.values, state.problem)
+        ranks = np.empty(len(order))
+        ranks[order] = np.arange(len(order))
+        self._known = list(map(float, np.where(kinds == FAILED, np.inf, ranks)))
+
+    def start(self, run: int, at: int) -> None:
+        """Begin a run whose first trial is at this place."""
+        if self._several:
+            draw = rng(self._state.seed, Local.name, "weights", run)
+            self._weights = draw.dirichlet(np.ones(self._state.problem.objectives))
+            self._from, self._known = at, []
+
+    def __getitem__(self, at: int) -> float:
+        if at - self._from >= len(self._known):
+            start = self._from + len(self._known)
+            self._known += self._weighed.worth(self._weights, slice(start, max(at + 1, start + BLOCK))).tolist()
+        return self._known[at - self._from]
 
 
 def _near(state: State, at: int, unit: Units, step: float) -> bool:
@@ -195,7 +216,7 @@ def _known(state: State, own: np.random.Generator) -> Units:
     found = own.random(state.space.dim)
     if state.masks.all():
         return found
-    order, kinds = best_first(state.observed, state.values, state.problem)
+    order, kinds = best_first(state.observed, state.values, state.problem, RANKED)
     ranked = order[kinds[order] != FAILED]
     if not len(ranked):
         return found

@@ -8,6 +8,7 @@ P(S ≤ t) = Π_j Φ((z_j + t/w_j - mean_j) / sd_j). By Gauss-Legendre quadratur
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias, final
 
 import numpy as np
@@ -56,12 +57,21 @@ class WeightedGain:
 
     def _parts(self, means: Array, sds: Array) -> tuple[Array, Array]:
         """Logs of the quadrature's summands (m, nodes), and z (m, nodes, objectives) at each node."""
-        nodes, shares = np.polynomial.legendre.leggauss(NODES)
+        nodes, shares = _nodes()
         low = (self.weights * (means - DEEP * sds - self.ideal)).max(axis=1)
         width = np.maximum(self.best - low, NARROW)
         t = self.best - 0.5 * width[:, None] * (1.0 + nodes)
         z = (self.ideal + t[:, :, None] / self.weights - means[:, None]) / sds[:, None]
         return np.sum(log_ndtr(z), axis=2) + np.log(0.5 * width[:, None] * shares), z
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[Array, Array]:
+    """Places in [-1, 1] and weights of the quadrature, read-only."""
+    found = np.polynomial.legendre.leggauss(NODES)
+    for one in found:
+        one.flags.writeable = False
+    return found
 
 
 def weighted_gain(models: Sequence[Surrogate], points: Array, draw: np.random.Generator) -> WeightedGain:

@@ -49,11 +49,14 @@ class Feasible:
 
 def constraint_terms(state: State, plan: Layout, seen: Seen, points: int) -> list[Feasible]:
     """Return one term a constraint that at least two trials told of. O(points³) each, when fitted."""
-    told = [at for at, place in enumerate(seen.at) if state.observed[place].excess]
+    if not state.problem.constraints:
+        return []
+    every = [one.excess for one in state.observed]
+    told = [at for at, place in enumerate(seen.at.tolist()) if every[place]]
     if len(told) < FIRST:
         return []
     x = seen.x[told]
-    excess = np.array([state.observed[seen.at[at]].excess for at in told])
+    excess = np.array([every[seen.at[at]] for at in told])
     return [_term(plan, x, column, points) for column in excess.T]
 
 
@@ -62,7 +65,7 @@ def feasible_rows(state: State, seen: Seen) -> NDArray[np.bool_]:
     constraints = state.problem.constraints
     if not constraints:
         return np.ones(len(seen.at), dtype=bool)
-    return np.array([state.observed[place].holds(constraints) for place in seen.at], dtype=bool)
+    return np.array([one.holds(constraints) for one in state.observed], dtype=bool)[seen.at]
 
 
 def _term(plan: Layout, x: Array, excess: Array, points: int) -> Feasible:
