@@ -117,12 +117,20 @@ def test_failed_trials(result, why):
 TELLS_REFUSED = {
     "unknown number": (lambda s, t: s.tell(7, 0.5), TrialNotFound, "trial 7 was not asked"),
     "negative number": (lambda s, t: s.tell(-1, 0.5), TrialNotFound, "trial -1 was not asked"),
-    "a boolean number": (lambda s, t: s.tell(True, 0.5), TrialNotFound, "trial True was not asked"),
-    "a text for a trial": (lambda s, t: s.tell("0", 0.5), TrialNotFound, "trial '0' was not asked"),
+    "a boolean number": (
+        lambda s, t: s.tell(True, 0.5),
+        TrialNotFound,
+        "True is a bool, neither a trial nor its number",
+    ),
+    "a text for a trial": (
+        lambda s, t: s.tell("0", 0.5),
+        TrialNotFound,
+        "'0' is a str, neither a trial nor its number",
+    ),
     "another study's trial": (
         lambda s, t: s.tell(replace(t, params={**t.params, "layers": 9}), 0.5),
         TrialNotFound,
-        "of another study",
+        "asked with layers=.*, not 9: it is of another study, or its params were changed",
     ),
     "a text": (lambda s, t: s.tell(t, "0.5"), InvalidObservation, "value '0.5' is not a number"),
     "nothing": (lambda s, t: s.tell(t, None), InvalidObservation, "value None is not a number"),
@@ -158,6 +166,16 @@ def test_malformed_tells_are_refused_and_change_nothing(case):
     assert refused.value.hint
     assert [t.state for t in study.trials] == ["pending"]
     assert study.tell(trial, 0.5).state == "complete"
+
+
+def test_a_trial_whose_params_were_changed_is_refused_and_its_number_is_not():
+    study = Study(SPACE, strategy="random")
+    trial = study.ask()
+    before, trial.params["lr"] = trial.params["lr"], 0.05
+    with pytest.raises(TrialNotFound, match=rf"trial 0 was asked with lr={before}, not 0.05") as refused:
+        study.tell(trial, 0.5)
+    assert "enqueue" in refused.value.hint
+    assert study.tell(trial.number, 0.5).params["lr"] == before
 
 
 def test_a_trial_ends_once():

@@ -16,9 +16,9 @@ from visutility.tune.strategies._fresh import all_asked
 from visutility.tune.strategies.random import Random
 from visutility.tune.strategy import AbstractStrategy, Observation, Past, State
 from visutility.tune.surrogate.stop import outlook
-from visutility.tune.trial import COMPLETE, ENQUEUED, PAUSED, PENDING, PRUNED, Trial, sign
+from visutility.tune.trial import COMPLETE, ENQUEUED, PAUSED, PENDING, PRUNED, Trial, check_same, number_of, sign
 
-BY_CHANCE: Final = 2  # of so many new trials one is drawn by chance while others are paused: forecasts may mislead
+BY_CHANCE: Final = 2  # of so many new trials one is drawn by chance where many stop: it is cheap, forecasts mislead
 RANDOM: Final = Random()
 
 
@@ -78,8 +78,10 @@ class Search:
             ahead = outlook(self.believed, rule.trials, rule.gain)
             if ahead is not None and ahead.closes(rule):
                 raise StudyClosed(f"further trials are not expected to pay: {ahead}", hint="read `best`")
-        strategy = RANDOM if self.paused and self.strategy.learns and self.asked % BY_CHANCE == 0 else self.strategy
-        return Trial(self.asked, strategy.suggest(self.believed, self.asked), strategy.name)
+        believed = self.believed
+        by_chance = self.asked % BY_CHANCE == 0 and self.strategy.learns and believed.revised and self.seen.mostly_cut
+        strategy = RANDOM if by_chance else self.strategy
+        return Trial(self.asked, strategy.suggest(believed, self.asked), strategy.name)
 
     @property
     def believed(self) -> State:
@@ -156,14 +158,14 @@ class Search:
 
         Raises `TrialNotFound` when it was not asked or is another study's, `TrialClosed` when it ended.
         """
-        number = trial.number if isinstance(trial, Trial) else trial
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < self.asked:
+        number = number_of(trial)
+        if not 0 <= number < self.asked:
             raise TrialNotFound(f"trial {number!r} was not asked", hint=f"{self.asked} trials were, from 0")
         found = next((one for one in (*self.pending, *self.paused) if one.number == number), None)
         if found is None:
             raise TrialClosed(f"trial {number} ended already", hint="a trial is told once")
-        if isinstance(trial, Trial) and any(found.params.get(k, v) != v for k, v in trial.params.items()):
-            raise TrialNotFound(f"trial {number} is of another study", hint="tell the study that asked for it")
+        if isinstance(trial, Trial):
+            check_same(found, trial)
         return found
 
     def running(self, trial: Trial | int) -> Trial:

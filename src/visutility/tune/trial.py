@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, TypeAlias, final
 
-from visutility.core.errors import InvalidObservation, InvalidSetting, MissingMetric
+from visutility.core.errors import InvalidObservation, InvalidSetting, MissingMetric, TrialNotFound
 from visutility.tune.space import Params
 from visutility.tune.values import plain
 
@@ -143,6 +143,28 @@ def judge(result: Result, objective: str, also: Sequence[str] = ()) -> Outcome:
         if name not in metrics:
             return Outcome(FAILED, metrics=metrics, failure=f"{name} is {told[name]}")
     return Outcome(COMPLETE, metrics[objective], metrics)
+
+
+def number_of(trial: object) -> int:
+    """Return the number of a trial, given by itself; raise `TrialNotFound` for what is neither."""
+    number = plain(trial.number if isinstance(trial, Trial) else trial)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TrialNotFound(
+            f"{trial!r:.80} is a {type(trial).__name__}, neither a trial nor its number",
+            hint="give the Trial that `ask` returned, or its number as an int: tell(trial, value)",
+        )
+    return number
+
+
+def check_same(asked: Trial, given: Trial) -> None:
+    """Raise `TrialNotFound` where the parameters of a trial are not those it was asked with."""
+    wrong = next((name for name, value in given.params.items() if asked.params.get(name, value) != value), None)
+    if wrong is not None:
+        raise TrialNotFound(
+            f"trial {asked.number} was asked with {wrong}={asked.params[wrong]!r}, not {given.params[wrong]!r:.80}: "
+            "it is of another study, or its params were changed",
+            hint="tell the study that asked for it; a configuration of your own is asked for with `enqueue(params)`",
+        )
 
 
 def as_number(value: object, what: str) -> float:
