@@ -34,15 +34,14 @@ def log_floats(draw, when=None):
 
 @st.composite
 def ints(draw, when=None):
-    low = draw(st.integers(-(10**6), 10**6))
-    return Int(low, low + draw(st.integers(0, 10**6)), step=draw(st.integers(1, 50)), when=when)
+    low, width = draw(st.integers(-(10**6), 10**6)), draw(st.integers(0, 10**6))
+    return Int(low, low + width, step=draw(st.integers(1, min(width, 50) or 50)), when=when)
 
 
 @st.composite
 def log_ints(draw, when=None):
-    low = draw(st.integers(1, 10**6))
-    high = low + draw(st.integers(0, 10**6))
-    return Int(low, high, log=True, step=draw(st.integers(1, 9)), when=when)
+    low, width = draw(st.integers(1, 10**6)), draw(st.integers(0, 10**6))
+    return Int(low, low + width, log=True, step=draw(st.integers(1, min(width, 9) or 9)), when=when)
 
 
 option = st.text("abc", min_size=1) | st.integers(-9, 9) | st.booleans() | st.none() | st.floats(-9, 9)
@@ -225,6 +224,7 @@ SPACES_REFUSED = {
     "int bound a float": (lambda: Int(1, 2.5), "2.5 is not a whole number"),
     "int bound a boolean": (lambda: Int(True, 2), "is not a whole number"),
     "int log to zero": (lambda: Int(0, 9, log=True), "at least 1"),
+    "int step beyond the range": (lambda: Int(0, 10, step=20), "the step leaves 0 alone"),
     "int step": (lambda: Int(0, 9, step=0), "below 1"),
     "int too large": (lambda: Int(0, 2**60), "2\\*\\*40"),
     "no options": (lambda: Choice([]), "no options"),

@@ -137,7 +137,8 @@ class Float:
 class Int:
     """A whole number in [low, high], on the grid low, low + step, …; `log` spreads it by ratio.
 
-    Raises `InvalidSpace` for bounds that are not whole or not ordered, or a log scale that reaches 0.
+    Raises `InvalidSpace` for bounds that are not whole or not ordered, a step that is wider than the range, or a log
+    scale that reaches 0.
     """
 
     low: int
@@ -158,6 +159,11 @@ class Int:
         check_flags(self, self.when, log=self.log)
         if step < 1:
             raise InvalidSpace(f"{self}: step is below 1", hint="give a whole step of at least 1")
+        if low < high < low + step:
+            raise InvalidSpace(
+                f"{self}: the step leaves {low} alone",
+                hint=f"give a step of at most {high - low}, or fix it with Choice([{low}])",
+            )
         if self.log and low < 1:
             raise InvalidSpace(f"{self}: a log scale needs low of at least 1", hint="raise low, or leave log out")
         count = (high - low) // step + 1
