@@ -180,3 +180,21 @@ def test_what_makes_no_sense_is_refused(call, says):
 def test_the_rule_survives_json():
     options = options_of(stop_when=Enough(np.float64(0.5), 0.2, 7))
     assert Options.from_json(loads(dumps(options.to_json()))) == options
+
+
+@pytest.mark.parametrize("scale", [1e290, 1.7e308])
+def test_values_at_the_end_of_what_a_float_holds_have_an_outlook(scale):
+    """The figures were not numbers; they are those of the same study with smaller values."""
+
+    def told(factor):
+        study = Study(Space({"x": Float(0, 1)}), strategy="sobol", noise=0.01 * factor)
+        for _ in range(12):
+            trial = study.ask()
+            study.tell(trial, factor * (2 * (trial.params["x"] - 0.3) ** 2 - 0.9))
+        return study.outlook(5)
+
+    large, usual = told(scale), told(1.0)
+    for name in ("gain", "next", "left", "worth", "lately"):
+        assert getattr(large, name) / scale == pytest.approx(getattr(usual, name), rel=1e-6)
+    assert large.chance == usual.chance
+    assert large.interval[0] / scale == pytest.approx(usual.interval[0], rel=1e-6)

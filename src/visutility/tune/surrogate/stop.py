@@ -51,6 +51,9 @@ POINTS: Final = 200  # trials that the surrogate sees
 FITTED: Final = 128  # and that its hyper-parameters are fitted to
 DEEP: Final = 8.0  # spreads below the best value that a draw may reach
 GRID: Final = 2048  # values at which the scale is inverted
+HUGE: Final = 1e290  # larger values are made smaller first
+SHRINK: Final = 2.0**64
+LARGEST: Final = float(np.finfo(float).max)
 SHARE: Final = 0.01  # of the way from the median to the best value: the least gain that matters
 
 
@@ -63,6 +66,8 @@ def outlook(
     """
     plan = layout(state.space)
     seen = Seen.of(state, plan)
+    if len(seen.values) and float(np.abs(seen.values).max()) > HUGE:
+        return _shrunk(state, trials, worth, cost, unit)
     feasible = feasible_rows(state, seen)
     if int(feasible.sum()) < ENOUGH or not plan.parameters:
         return None
@@ -91,6 +96,30 @@ def outlook(
         lately=_lately(seen.values[feasible], max(trials, int(feasible.sum()) // LATELY)),
         cost=cost,
         unit=unit,
+    )
+
+
+def _shrunk(state: State, trials: int, worth: float | None, cost: float, unit: str) -> Outlook | None:
+    """The outlook by way of smaller values, where sums of the values would overflow; at most the largest float."""
+    noise = state.problem.noise
+    small = {o.number: o.value / SHRINK for o in state.observed if o.value is not None}
+    state = replace(state.with_values(small), problem=replace(state.problem, noise=noise and noise / SHRINK))
+    found = outlook(state, trials, worth and worth / SHRINK, cost, unit)
+    if found is None:
+        return None
+
+    def grown(value: float) -> float:
+        return value if value == np.inf else min(value, LARGEST / SHRINK) * SHRINK
+
+    low, high = found.interval
+    return replace(
+        found,
+        gain=grown(found.gain),
+        interval=(grown(low), grown(high)),
+        next=grown(found.next),
+        left=grown(found.left),
+        worth=grown(found.worth),
+        lately=grown(found.lately),
     )
 
 
