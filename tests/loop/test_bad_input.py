@@ -122,6 +122,7 @@ def test_trials_that_die_cost_only_themselves(good):
         ("no_such_module:recipe", RecipeNotFound, "no_such_module"),
         ("tiny:no_such", RecipeNotFound, "has no 'no_such'"),
         ("tiny:CLASSES", RecipeFailed, "is a int without"),
+        ("tiny:of_smells", RecipeFailed, "has modality 'smell'. use one of"),
     ],
 )
 def test_a_path_that_names_no_recipe_is_refused(path, error, said):

@@ -129,3 +129,8 @@ recipe = Tiny()
 raises, hangs, eats, dies, flaky, nans, lacks, broken = (
     Raises(), Hangs(), Eats(), Dies(), Flaky(), NaNs(), Lacks(), Broken()
 )  # fmt: skip
+
+
+def of_smells() -> Tiny:
+    """A recipe of a modality that nobody knows."""
+    return Tiny(modality="smell")

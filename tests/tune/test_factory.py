@@ -37,6 +37,13 @@ PAST = Past("earlier", MIXED, (({"lr": 0.1, "opt": "b"}, 0.5), ({"lr": 0.2, "opt
         (WIDE, {"budget": 50}, "local", "101 parameters are too many"),
         (WIDE, {"budget": 50, "history": (PAST,)}, "local", "101 parameters are too many"),
         (MIXED, {"budget": 16, "workers": 16}, "sobol", "all 16 trials run at once"),
+        (SMALL, {"budget": 12, "history": (PAST,)}, "grid", "try each of them; it does not use the history$"),
+        (
+            MIXED,
+            {"budget": 30, "history": (PAST,), "problem": Problem(objectives=2)},
+            "bayesian",
+            "30 trials can learn from one another .*; it does not use the history$",
+        ),
         (MIXED, {"budget": 17, "workers": 16}, "bayesian", "17 trials can learn"),
         (MIXED, {"budget": 16, "workers": 16, "history": (PAST,)}, "bayesian", "2 trials of 1 earlier"),
         (MIXED, {"budget": 9000}, "cmaes", "9000 trials .* 2 numbers and 1 choice, 1 of them conditional"),
@@ -59,6 +66,24 @@ def test_every_strategy_is_made_by_name(kind):
     chosen = make_strategy(kind, space=MIXED)
     assert type(chosen.strategy) is STRATEGIES[kind]
     assert chosen.reason == "it was asked for by name"
+
+
+@pytest.mark.parametrize("kind", sorted(STRATEGIES))
+def test_a_history_that_is_not_used_is_not_claimed(kind):
+    """What the reason says is what the first three suggestions show."""
+    chosen = make_strategy(kind, space=MIXED, history=(PAST,))
+    with_it, without = (chosen.strategy.init(MIXED, 0, past) for past in ((PAST,), ()))
+    used = any(chosen.strategy.suggest(with_it, at) != chosen.strategy.suggest(without, at) for at in range(3))
+    assert ("does not use the history" in chosen.reason) == (not used)
+
+
+@pytest.mark.parametrize("modality", ["images", "Image", 3, ["image"]])
+def test_an_unknown_modality_is_refused_with_the_known_ones(modality):
+    with pytest.raises(InvalidSetting, match=r"modality .* is unknown") as refused:
+        make_strategy("auto", space=MIXED, modality=modality)
+    assert "'image', 'other', 'tabular'" in refused.value.hint
+    with pytest.raises(InvalidSetting, match=r"modality .* is unknown"):
+        Study(MIXED, strategy=STRATEGIES["random"](), modality=modality)
 
 
 def test_settings_reach_the_strategy():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from visutility.core.errors import InvalidData, MissingMetric, RecipeFailed, RecipeNotFound
 from visutility.data import DataBatch, Source
 from visutility.tune import Params, Space
+from visutility.tune.factory import MODALITIES
 
 Reporter = Callable[[int, float], object]
 
@@ -120,6 +121,8 @@ def find_recipe(path: str) -> Recipe:
         raise RecipeFailed(f"{path!r} is a {type(found).__name__} without {missing}", hint="a recipe has all of them")
     if found.direction not in ("minimize", "maximize"):
         raise RecipeFailed(f"recipe {path!r} has direction {found.direction!r}", hint="use 'minimize' or 'maximize'")
+    if found.modality not in MODALITIES:
+        raise RecipeFailed(f"recipe {path!r} has modality {found.modality!r}", hint=f"use one of {list(MODALITIES)}")
     return found
 
 

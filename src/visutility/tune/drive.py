@@ -88,7 +88,7 @@ class Study:
         if isinstance(strategy, AbstractStrategy):
             made, reason = strategy, "it was given"
             check_heeds(type(strategy), options.problem)
-            make_strategy("random", space=space, budget=budget, workers=workers)  # checks both
+            make_strategy("random", space=space, budget=budget, modality=modality, workers=workers)  # checks these
         else:
             chosen = make_strategy(
                 strategy,

@@ -16,6 +16,7 @@ from visutility.tune.strategy import ONE_VALUE, AbstractStrategy, Past
 
 GROUP = "visutility.strategies"
 AUTO = "auto"
+MODALITIES = ("audio", "graph", "image", "other", "tabular", "text", "timeseries", "video")
 
 _FEW = {"image": 2}  # trials that cost minutes each: learn from the second on; elsewhere:
 _FEW_ELSEWHERE = 4
@@ -45,8 +46,8 @@ def make_strategy(
 ) -> Chosen:
     """Return the strategy of that name with these settings, or with "auto" the one that fits.
 
-    `budget` is the number of trials there will be, None when that is open; `modality` what the model sees, such as
-    "image" or "tabular"; `workers` how many trials run at a time. Raises `InvalidSetting` for an unknown name, a
+    `budget` is the number of trials there will be, None when that is open; `modality` what the model sees, one of
+    `MODALITIES`; `workers` how many trials run at a time. Raises `InvalidSetting` for an unknown name or modality, a
     setting the strategy does not have, a budget or workers below 1, or a problem of which the strategy would overlook
     a part.
     """
@@ -54,9 +55,11 @@ def make_strategy(
         raise InvalidSetting(f"budget {budget!r} is not a number of trials", hint="give at least 1, or None")
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise InvalidSetting(f"workers {workers!r} is not a number of workers", hint="give at least 1")
+    if modality is not None and modality not in MODALITIES:
+        raise InvalidSetting(f"modality {modality!r:.80} is unknown", hint=f"use one of {list(MODALITIES)}, or None")
     reason = "it was asked for by name"
     if kind == AUTO:
-        kind, reason = _choose(space, budget, history, modality, workers)
+        kind, reason = _choose(space, budget, history, modality, workers, problem)
         if missed := find_strategy(kind).overlooks(problem):
             kind, reason = "bayesian", f"{kind} does not take {' and '.join(missed)} into account"
     cls = find_strategy(kind)
@@ -67,7 +70,14 @@ def make_strategy(
             f"strategy {kind!r} does not take the settings {sorted(set(settings) - set(known))}",
             hint=f"it takes {known}" if known else "it has none",
         )
+    if any(past.trials for past in history) and not _learns_from_history(cls, problem):
+        reason += "; it does not use the history"
     return Chosen(cls(**settings), reason)
+
+
+def _learns_from_history(cls: type[AbstractStrategy], problem: Problem) -> bool:
+    """Whether earlier studies change what a strategy suggests: they tell `bayesian` of one objective."""
+    return cls.learns and (cls is not STRATEGIES["bayesian"] or problem.objectives == 1)
 
 
 def check_heeds(cls: type[AbstractStrategy], problem: Problem) -> None:
@@ -100,7 +110,7 @@ def find_strategy(kind: str) -> type[AbstractStrategy]:
 
 
 def _choose(
-    space: Space, budget: int | None, history: Sequence[Past], modality: str | None, workers: int
+    space: Space, budget: int | None, history: Sequence[Past], modality: str | None, workers: int, problem: Problem
 ) -> tuple[str, str]:
     """The rules of docs/strategies.md, which `benchmarks.tuning.choice` measures."""
     known = sum(len(past.trials) for past in history)
@@ -118,7 +128,7 @@ def _choose(
     learn = f"{_trials(known)} of {len(history)} earlier stud{'y' if len(history) == 1 else 'ies'} inform the search"
     start = f"{'an open number of trials' if budget is None else _trials(budget)} can learn from one another"
     costly = ", and each trial on images costs enough to choose it with care" if modality == "image" else ""
-    return "bayesian", f"{learn if known else start} over {_kinds(space)}{costly}"
+    return "bayesian", f"{learn if known and problem.objectives == 1 else start} over {_kinds(space)}{costly}"
 
 
 def _trials(count: int) -> str:
