@@ -235,13 +235,15 @@ def test_sobol_points_do_without_the_table(monkeypatch, tmp_path):
     _digital._directions.cache_clear()
 
 
-def test_asking_imports_no_statistics():
+def test_asking_and_understanding_import_no_statistics():
     """`scipy.stats` takes half a second to import."""
     asks = (
         "import sys; from visutility.tune import Float, Space, Study\n"
+        "from visutility.tune.insight import importance\n"
         "for name in ('sobol', 'tpe', 'cmaes', 'local', 'bayesian'):\n"
         "    study = Study(Space({'x': Float(0, 1), 'y': Float(0, 1)}), strategy=name)\n"
         "    for value in range(14): study.tell(study.ask(), value)\n"
+        "assert importance(study).first\n"
         "assert 'scipy.stats' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=False)

@@ -20,6 +20,7 @@ import numpy as np
 from visutility.core.rng import rng
 from visutility.tune.insight.evidence import Array
 from visutility.tune.insight.model import Model
+from visutility.tune.strategies._digital import sobol_points
 
 ROWS: Final = 1024
 PREDICTIONS: Final = 2**16  # about so many at most: fewer rows where there are many parameters
@@ -39,12 +40,10 @@ def sobol_indices(model: Model, *, rows: int | None = None) -> Indices:
 
     All 0 where the mean is the same everywhere.
     """
-    from scipy.stats import qmc
-
     dim = model.seen.space.dim
     if rows is None:
         rows = min(ROWS, 2 ** max(6, int(np.log2(PREDICTIONS / (dim + 2)))))
-    both = qmc.Sobol(2 * dim, scramble=True, rng=rng(0, "insight", "sobol")).random(rows)
+    both = sobol_points(2 * dim, lambda: rng(0, "insight", "sobol"), 0, rows)
     a, b = both[:, :dim], both[:, dim:]
     at_a, at_b = model.mean(a), model.mean(b)
     variance = float(np.var(np.concatenate([at_a, at_b])))
