@@ -69,7 +69,8 @@ class Follower:
             for trial in rows.read_asked(read, self._of, before.asked):
                 search = search.with_asked(trial)
         if now.pauses > before.pauses:
-            search = _with_pauses(search, *rows.read_paused(read, self._of))
+            open_ones = sorted(trial.number for trial in (*search.pending, *search.paused))
+            search = _with_pauses(search, *rows.read_paused(read, self._of, open_ones))
         if now.told > before.told:
             under_way = {trial.number: trial for trial in (*search.pending, *search.paused)}
             for trial in rows.read_ended(read, self._of, now, before.told, under_way):

@@ -72,9 +72,8 @@ _one: ColumnClause[int] = literal_column("1")
 _asked = func.coalesce(
     select(func.max(trial.c.number)).where(trial.c.study_id == study.c.id).scalar_subquery() + _one, _zero
 )
-_told = func.coalesce(
-    select(func.max(trial.c.told)).where(trial.c.study_id == study.c.id).scalar_subquery() + _one, _zero
-)
+_last_told = select(func.max(trial.c.told)).where(trial.c.study_id == study.c.id, trial.c.told.is_not(None))
+_told = func.coalesce(_last_told.scalar_subquery() + _one, _zero)
 _queued = func.coalesce(
     select(func.max(study_queue.c.position)).where(study_queue.c.study_id == study.c.id).scalar_subquery() + _one, _zero
 )
@@ -92,7 +91,7 @@ _newly_asked = hot_sql(
     .order_by(trial.c.number)
 )
 _newly_told = hot_sql(select(trial.c.number, *_OUTCOME).where(_in_study, _since_told).order_by(trial.c.told))
-_open_trials = hot_sql(select(*_TRIAL).where(_in_study, trial.c.told.is_(None)).order_by(trial.c.number))
+_open_trial = hot_sql(select(*_TRIAL).where(_in_study, trial.c.number == bindparam("n"), trial.c.told.is_(None)))
 _reports = hot_sql(select(*_REPORT).where(_reports_in_study).order_by(*_REPORT[:2]))
 _reports_of_one = hot_sql(
     select(*_REPORT).where(_reports_in_study, trial_report.c.trial_number == bindparam("n")).order_by(*_REPORT[:2])
@@ -261,9 +260,9 @@ def read_ended(rows: Reading, of: Of, now: Progress, known: int, under_way: Mapp
     return found
 
 
-def read_paused(rows: Reading, of: Of) -> tuple[set[int], list[Trial]]:
-    """Return the numbers of all trials that have not ended, and those of them that are paused, with their reports."""
-    found = rows(_open_trials, {"of": of.id})
+def read_paused(rows: Reading, of: Of, numbers: Iterable[int]) -> tuple[set[int], list[Trial]]:
+    """Return which of these trials have not ended, and those of them that are paused, with their reports."""
+    found = [row for number in numbers for row in rows(_open_trial, {"of": of.id, "n": number})]
     paused = [row for row in found if row[3] == PAUSED]
     reports = {row[0]: tuple(read_reports(rows, of.id, row[0]).items()) for row in paused}
     return {row[0] for row in found}, [_trial(row, reports, of) for row in paused]

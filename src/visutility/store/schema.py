@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -159,8 +159,9 @@ trial = Table(
     Column("told", Integer),  # order of telling, from 0
     Column("asked_at", Time, nullable=False),
     Column("told_at", Time),
-    UniqueConstraint("study_id", "told"),
+    sqlite_with_rowid=False,
 )
+Index("ix_trial_study_id_told", trial.c.study_id, trial.c.told, unique=True, sqlite_where=trial.c.told.is_not(None))
 
 trial_report = Table(
     "trial_report",
@@ -368,7 +369,6 @@ audit_head = Table(
 
 FROZEN: tuple[str, ...] = ("model_version", "alias_move", "gate_report", "verdict", "retrain_trigger", "metric_chunk")
 FROZEN += ("trial_report", "run_answer", "data_snapshot", "study_queue")
-
 _LEASE = ("wake_at", "waiting_for", "fence", "attempts", "owner", "lease_until", "cancel_requested")
 
 COVERED: dict[str, tuple[str, ...]] = {
