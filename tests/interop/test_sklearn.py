@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris, make_regression
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold, RandomizedSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
@@ -184,15 +184,59 @@ def test_nothing_fits(iris):
         StudySearchCV(SVC(), {"C": [-1.0, -2.0]}, n_iter=2, cv=2).fit(*iris)
 
 
-def test_the_last_candidates_fail(iris):
-    first = {"C": Choice([1.0, -1.0])}
-    seeds = {s: int(np.random.RandomState(s).randint(2**31 - 1)) for s in range(20)}  # on purpose
-    seed = next(s for s, of in seeds.items() if Study(Space(first), strategy="grid", seed=of).ask().params["C"] == 1.0)
-    search = StudySearchCV(SVC(), first, n_iter=2, cv=2, strategy="grid", batch=1)
-    with pytest.warns(FitFailedWarning, match="every fit of 1 candidates"):
-        search.set_params(random_state=seed).fit(*iris)
-    assert search.best_params_ == {"C": 1.0}
-    assert [t.state for t in search.study_.trials] == ["complete", "failed"]
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+@pytest.mark.filterwarnings("ignore:One or more of the (test|train) scores are non-finite")
+@pytest.mark.filterwarnings("ignore:Scoring failed")
+@pytest.mark.parametrize("batch", [1, 2, 6])
+@pytest.mark.parametrize("error_score", [np.nan, 0.25])
+def test_failed_candidates_have_the_rows_that_scikit_learn_gives_them(iris, batch, error_score):
+    """Half of the candidates fail in every split, some of them in a row. The same list, in the same order, for both."""
+    given = {"C": Choice([1.0, -1.0, -2.0, -3.0, 2.0, -4.0]), "kernel": Choice(["rbf"])}
+    settings = {"cv": 3, "error_score": error_score, "return_train_score": True}
+    ours = StudySearchCV(SVC(), given, n_iter=6, strategy="grid", batch=batch, random_state=0, **settings).fit(*iris)
+    asked = [t.params for t in ours.study_.trials]
+    theirs = GridSearchCV(SVC(), [{k: [v] for k, v in p.items()} for p in asked], **settings).fit(*iris)
+    assert list(ours.cv_results_) == list(theirs.cv_results_)
+    for key, column in theirs.cv_results_.items():
+        if key == "params" or key.startswith("param_"):
+            assert list(ours.cv_results_[key]) == list(column), key
+            assert np.ma.getmaskarray(ours.cv_results_[key]).any() == np.ma.getmaskarray(column).any()
+        elif not key.endswith("_time"):
+            assert ours.cv_results_[key] == pytest.approx(column, nan_ok=True), key
+        assert getattr(ours.cv_results_[key], "dtype", None) == getattr(column, "dtype", None), key
+    assert ours.best_params_ == theirs.best_params_
+    told = [t.value for t in ours.study_.trials]
+    assert told == [None if np.isnan(v) else v for v in ours.cv_results_["mean_test_score"]]
+
+
+@pytest.mark.filterwarnings("ignore:Scoring failed")
+def test_a_parameter_that_only_failed_candidates_have_is_a_column(iris):
+    space = Space({"kernel": Choice(["poly", "rbf"]), "degree": Int(-2, -1, when=Equals("kernel", "poly"))})
+    search = StudySearchCV(SVC(), space, n_iter=3, cv=2, strategy="grid", batch=1)
+    with pytest.warns(FitFailedWarning, match="every fit of 2 candidates failed: their scores are nan"):
+        search.fit(*iris)
+    results = search.cv_results_
+    poly = [p["kernel"] == "poly" for p in results["params"]]
+    assert sum(poly) == 2
+    assert (~np.ma.getmaskarray(results["param_degree"])).tolist() == poly
+    assert np.isnan(results["mean_test_score"]).tolist() == poly
+    assert [rank for rank, failed in zip(results["rank_test_score"], poly, strict=True) if failed] == [2, 2]
+    assert search.best_params_ == {"kernel": "rbf"}
+
+
+def test_a_failed_candidate_is_fitted_once(iris):
+    fitted = []
+
+    class Picky(SVC):
+        def fit(self, X, y):
+            fitted.append(self.C)
+            return super().fit(X, y)
+
+    with pytest.warns(FitFailedWarning, match="every fit of 2 candidates"):
+        StudySearchCV(Picky(), {"C": [1.0, -1.0, -2.0]}, n_iter=3, cv=2, strategy="grid", batch=1, refit=False).fit(
+            *iris
+        )
+    assert sorted(fitted) == [-2.0, -2.0, -1.0, -1.0, 1.0, 1.0]
 
 
 def test_errors_may_be_raised(iris):

@@ -15,12 +15,13 @@ from sklearn.model_selection import RandomizedSearchCV
 from sklearn.utils import check_random_state
 
 from visutility.core.errors import InvalidSetting, StudyClosed
+from visutility.interop._failed_rows import add_failed
 from visutility.interop.distributions import Distributions
 from visutility.tune.drive import Study
 from visutility.tune.strategy import AbstractStrategy
-from visutility.tune.trial import Failure, Trial
+from visutility.tune.trial import Failure, Result, Trial
 
-Evaluate = Callable[..., Mapping[str, Any]]
+Evaluate = Callable[..., dict[str, Any]]
 
 
 @final
@@ -109,12 +110,16 @@ class StudySearchCV(RandomizedSearchCV):  # type: ignore[misc]  # scikit-learn h
             results = table.evaluate([found.real(trial.params) for trial in trials])
             for at, trial in enumerate(trials, start=-len(trials)):
                 if results is None:
-                    study.tell(trial, Failure("every fit failed"))
+                    study.tell(trial, self._failure())
                 else:
                     _tell(study, trial, results, at, self._metric(results))
             done += len(trials)
         table.close()
         self.study_snapshot_ = study.snapshot()
+
+    def _failure(self) -> Result:
+        """What the study is told of a candidate none of whose fits worked: its score, where it has one."""
+        return {"score": float(self.error_score)} if np.isfinite(self.error_score) else Failure("every fit failed")
 
     def _batch_size(self) -> int:
         if self.batch is None:
@@ -152,43 +157,45 @@ def _earlier(item: Any, found: Distributions) -> Any:
 
 
 class _Table:
-    """What fills `cv_results_`. scikit-learn refuses a call in which every fit failed: those candidates go once more
-    with the next ones, so that one bad candidate does not end the search.
+    """What fills `cv_results_`. scikit-learn refuses a call in which every fit failed: the rows of such candidates are
+    added at the end, so that one bad candidate does not end the search.
     """
 
     def __init__(self, evaluate: Evaluate, splits: "_SameSplits", error_score: Any) -> None:
         self._evaluate = evaluate
         self._splits = splits
-        self._raises = isinstance(error_score, str)
-        self._failed: list[dict[str, Any]] = []
+        self._error_score = error_score
+        self._failed: dict[int, dict[str, Any]] = {}
         self._error: ValueError | None = None
-        self._any = False
-        self._lost = 0
+        self._results: dict[str, Any] | None = None
+        self._rows = 0
 
     def evaluate(self, candidates: list[dict[str, Any]]) -> Mapping[str, Any] | None:
         """Return `cv_results_` so far, these candidates last; None when all their fits failed."""
-        together = [*self._failed, *candidates]
+        rows = range(self._rows, self._rows + len(candidates))
+        self._rows += len(candidates)
         try:
-            results = self._evaluate(together, cv=self._splits)
+            self._results = self._evaluate(candidates, cv=self._splits)
         except ValueError as error:
-            if self._raises or "fits failed" not in str(error):
+            if isinstance(self._error_score, str) or "fits failed" not in str(error):
                 raise
-            self._lost += len(self._failed)
-            self._failed, self._error = candidates, error
+            self._failed.update(zip(rows, candidates, strict=True))
+            self._error = error
             return None
-        self._failed, self._any = [], True
-        return results
+        return self._results
 
     def close(self) -> None:
-        """Raise when no candidate was fitted; warn of the last ones when they are missing from the table."""
-        if self._error is not None and not self._any:
+        """Give the failed candidates their rows; raise when no candidate was fitted."""
+        if self._error is None:
+            return
+        if self._results is None:
             raise self._error
-        if lost := self._lost + len(self._failed):
-            warnings.warn(
-                f"every fit of {lost} candidates in a row failed: they are in study_, not in cv_results_",
-                FitFailedWarning,
-                stacklevel=5,
-            )
+        add_failed(self._results, self._failed, float(self._error_score))
+        warnings.warn(
+            f"every fit of {len(self._failed)} candidates failed: their scores are {self._error_score}.\n{self._error}",
+            FitFailedWarning,
+            stacklevel=5,
+        )
 
 
 class _SameSplits:
