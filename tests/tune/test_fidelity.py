@@ -34,7 +34,7 @@ def at(step, value, number=99):
     return Curve(number, "pending", tuple(range(1, step + 1)), (9.0,) * (step - 1) + (value,))
 
 
-def drive(study, trials, then="pause", until=10_000):
+def drive(study, trials, then="pause", until=10_000, restarts=False):
     """Run trials of real length; return the epochs that were paid for."""
     epochs = 0
     while epochs < until:
@@ -45,7 +45,7 @@ def drive(study, trials, then="pause", until=10_000):
         if trial.number >= trials:
             break
         go = True
-        for epoch in range((trial.resume_from or 0) + 1, EPOCHS + 1):
+        for epoch in range(1 if restarts else (trial.resume_from or 0) + 1, EPOCHS + 1):
             epochs += 1
             go = study.report(trial, epoch, loss(trial.params, epoch))
             if not go:
@@ -208,7 +208,7 @@ def test_rules_are_made_by_name():
         ("best", {}, "'best' is no rule"),
         (3, {}, "3 is no rule"),
         ("asha", {"rungs": 3}, "rungs"),
-        ("hyperband", {}, "needs more settings"),
+        ("hyperband", {}, "needs more settings: longest"),
         ("asha", {"factor": 1}, "factor is 1"),
         ("asha", {"promote": 1}, "promote is 1"),
         ("curves", {"pauses": "no"}, "pauses is 'no'"),
@@ -290,6 +290,16 @@ def test_a_study_with_paused_trials_resumes_exactly(rule):
         assert copy.trials == study.trials
 
 
+@pytest.mark.parametrize("rule", [Asha(promote=True), CurveStopping(pauses=True), CurveStopping()], ids=str)
+def test_a_driver_without_checkpoints_starts_paused_trials_again(rule):
+    """Steps that were reported before are not judged again: the trials are those of a driver that resumes."""
+    resumes, restarts = (Study(SPACE, strategy="bayesian", seed=4, stopping=rule, budget=14) for _ in range(2))
+    drive(resumes, 14)
+    drive(restarts, 14, restarts=True)
+    assert restarts.trials == resumes.trials
+    assert any(trial.state == "paused" for trial in restarts.trials)
+
+
 def test_suggestions_do_not_depend_on_what_pending_trials_report():
     answers = []
     for interleaved in (False, True):
@@ -302,13 +312,51 @@ def test_suggestions_do_not_depend_on_what_pending_trials_report():
     assert answers[0] == answers[1]
 
 
-def test_every_second_new_trial_is_drawn_by_chance_while_others_are_paused():
+def test_every_second_new_trial_is_drawn_by_chance_where_many_stop():
     study = Study(SPACE, strategy="bayesian", seed=1, stopping=CurveStopping(pauses=True))
     drive(study, 14)
     assert [trial.origin for trial in study.trials[4:14]] == ["random", "bayesian"] * 5
     study = Study(SPACE, strategy="bayesian", seed=1)
-    drive(study, 8, then="prune")
+    drive(study, 16, then="prune")
+    assert [trial.origin for trial in study.trials[8:16]] == ["random", "bayesian"] * 4
+    study = Study(SPACE, strategy="bayesian", seed=1)
+    drive(study, 10, until=8 * EPOCHS)
+    ends = [trial.state for trial in study.trials[:-1]]
+    assert ends.count("complete") < len(ends)
+    study = Study(SPACE, strategy="bayesian", seed=1, stopping=None)
+    drive(study, 6)
     assert {trial.origin for trial in study.trials} == {"bayesian"}
+
+
+def test_chance_draws_wait_until_a_third_stopped():
+    study = Study(SPACE, strategy="bayesian", seed=1, stopping=CurveStopping(startup=8))
+    drive(study, 9, then="prune")
+    study.prune(study.trials[9].number)
+    assert [trial.state for trial in study.trials] == ["complete"] * 8 + [study.trials[8].state, "pruned"]
+    assert {trial.origin for trial in study.trials} == {"bayesian"}
+    assert study.ask().origin == "bayesian"
+
+
+def test_of_what_is_unlikely_to_become_the_best_fewer_go_on():
+    """Flat curves, so that ends are certain. Of 7 at rung 2 ⌊7·2/3⌋ = 4 go on, of the unlikely ⌊7·(2/3)^1.5⌋ = 3."""
+    flat = [Curve(n, "complete" if n == 0 else "paused", tuple(range(1, 51 if n == 0 else 3)), (0.1 + 0.1 * n,) * (
+        50 if n == 0 else 2)) for n in range(6)]  # fmt: skip
+    rule = CurveStopping(pauses=True)
+    seen = Seen(tuple(flat))
+    verdicts = {
+        n: [rule.goes_on(seen, Curve(n, "pending", (1, 2), (v, v))) for v in (0.05, 0.25, 0.35)] for n in (7, 9)
+    }
+    assert verdicts[7] == [True, True, False]
+    assert verdicts[9] == [True, True, True]  # one trial in three is not taken to be unlikely
+
+
+def test_a_trial_that_may_become_the_best_is_not_lost():
+    complete = Curve(0, "complete", tuple(range(1, 51)), tuple(1.0 / t for t in range(1, 51)))
+    others = [Curve(n, "pruned", (1, 2, 3), (0.9, 0.45, 0.3)) for n in range(1, 6)]
+    seen = Seen((complete, *others))
+    rule = CurveStopping(pauses=False)
+    assert rule.goes_on(seen, Curve(9, "pending", (1, 2, 3), (1.01, 0.505, 0.3367)))  # the worst there, but close
+    assert not rule.goes_on(seen, Curve(9, "pending", (1, 2, 3), (1.9, 1.8, 1.7)))
 
 
 def test_an_expected_end_is_never_better_than_the_best_one():

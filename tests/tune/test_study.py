@@ -277,7 +277,7 @@ def test_reports_stop_what_is_worse_than_the_median():
         good, bad = study.ask_batch(2)
         assert study.report(good, 0, flip * 11.0)
         assert not study.report(bad, 0, flip * 13.0)
-        assert not study.report(bad, 0, flip * 1.0)  # a step is kept as it was first reported
+        assert study.report(bad, 0, flip * 1.0)  # a step is kept as it was first reported, and judged once
         assert not study.report(good, 1, math.nan)
         assert study.prune(bad).reports == ((0, flip * 13.0),)
         assert study.trials[good.number].reports == ((0, flip * 11.0),)

@@ -107,7 +107,7 @@ class DurableStudy:
         """
         with self._store.read() as connection:
             read = rows.reading(connection)
-            state = self._follower.catch_up(read).search.state
+            state = self._follower.catch_up(read).search.believed
             known, _ = rows.read_trials(read, self._of)
         return outlook_of(state, known, self.options, trials, gain, cost)
 
@@ -183,8 +183,9 @@ class DurableStudy:
     def report(self, trial: Trial | int, step: int, value: float, *, tx: Tx | None = None) -> bool:
         """Keep an intermediate value of the objective; return whether the trial should go on.
 
-        A step reported again changes nothing. A value that is not finite is not kept, and says stop. Raises
-        `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
+        A step reported again changes nothing, and says go on: so a paused trial may start again from its first step.
+        A value that is not finite is not kept, and says stop. Raises `InvalidObservation` for a negative step or a new
+        one below the last, `TrialClosed` after the trial's end.
         """
         with self._writing("study.report", tx) as within:
             search = self._follower.open(within).search
@@ -194,8 +195,8 @@ class DurableStudy:
                 new = {"study_id": self.id, "trial_number": number, "step": step, "value": float(value)}
                 within.execute(rows.insert_report, new)
                 kept[step] = float(value)
-            elif step not in kept:
-                return False
+            else:
+                return step in kept
             return search.keeps_going(number, tuple(kept.items()))
 
     def optimize(self, objective: Callable[[Params], Result], n: int) -> Trial:

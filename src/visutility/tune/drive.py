@@ -165,16 +165,17 @@ class Study:
     def report(self, trial: Trial | int, step: int, value: float) -> bool:
         """Keep an intermediate value of the objective; return whether the trial should go on.
 
-        A step reported again changes nothing. A value that is not finite is not kept, and says stop. Raises
-        `InvalidObservation` for a negative step or one below the last, `TrialClosed` after the trial's end.
+        A step reported again changes nothing, and says go on: so a paused trial may start again from its first step.
+        A value that is not finite is not kept, and says stop. Raises `InvalidObservation` for a negative step or a new
+        one below the last, `TrialClosed` after the trial's end.
         """
         with self._lock:
             number = self._search.running(trial).number
             kept = self._reports[number]
             if check_report(step, value, kept):
                 kept[step] = float(value)
-            elif step not in kept:
-                return False
+            else:
+                return step in kept
             return self._search.keeps_going(number, tuple(kept.items()))
 
     def pause(self, trial: Trial | int) -> Trial:
@@ -231,7 +232,7 @@ class Study:
         several objectives.
         """
         with self._lock:
-            return outlook_of(self._search.state, self._trials, self.options, trials, gain, cost)
+            return outlook_of(self._search.believed, self._trials, self.options, trials, gain, cost)
 
     @property
     def trials(self) -> tuple[Trial, ...]:

@@ -1,7 +1,7 @@
 """Multi-fidelity: rules that decide how far a trial is run. Each is one file with its paper."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from visutility.core.errors import InvalidSetting
@@ -47,15 +47,18 @@ def make_stopping(kind: str | AbstractStopping | None = AUTO, **settings: Any) -
             f"stopping {kind!r:.80} is no rule", hint=f"use one of {[AUTO, *STOPPING]} or None: always go on"
         )
     known = [f.name for f in fields(STOPPING[name])]
+    needed = {f.name for f in fields(STOPPING[name]) if f.default is MISSING}
     if not set(settings) <= set(known):
         raise InvalidSetting(
             f"stopping {name!r} does not take the settings {sorted(set(settings) - set(known))}",
             hint=f"it takes {known}",
         )
-    try:
-        return STOPPING[name](**settings)
-    except TypeError:
-        raise InvalidSetting(f"stopping {name!r} needs more settings", hint=f"it takes {known}") from None
+    if lacking := sorted(needed - set(settings)):
+        raise InvalidSetting(
+            f"stopping {name!r} needs more settings: {', '.join(lacking)}",
+            hint=f"write stopping={STOPPING[name].__name__}({', '.join(f'{one}=…' for one in lacking)})",
+        )
+    return STOPPING[name](**settings)
 
 
 def stopping_from_json(data: Mapping[str, Any] | None) -> AbstractStopping | None:

@@ -89,6 +89,11 @@ class Seen:
         """The curves of paused trials, by number."""
         return tuple(curve for curve in self.curves if curve.state == "paused")
 
+    @property
+    def mostly_cut(self) -> bool:
+        """Whether a third of the trials, or more, did not run to their end."""
+        return 3 * sum(curve.state != "complete" for curve in self.curves) >= len(self.curves)
+
 
 @dataclass(frozen=True, slots=True)
 class AbstractStopping(ABC):

@@ -5,10 +5,10 @@ curves cross, that stops the slow starters that end best. Here each curve is ext
 learnt from all curves of the study as in Swersky et al., "Freeze-thaw Bayesian optimization" (2014), and trials are
 compared by that forecast. Rungs are a factor of 1.45 apart and 1 in 1.45 goes on, so that every stretch of the
 curves gets an equal share of the epochs, as in a bracket of Hyperband; no horizon has to be known beforehand, as
-forecasts reach as far as the farthest trial so far.
+forecasts reach as far as the farthest trial so far. How sure a forecast is counts too: where the ends are known after
+a few steps, most trials are unlikely to become the best one, and of those fewer go on.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,9 +24,12 @@ from visutility.tune.fidelity.model import RATIO, Array, CurveModel, Indices, at
 
 FARTHEST: Final = 2**53  # steps
 LEARNT: Final = 200  # curves, the latest, that the model is fitted to
-KNOWN: Final = 0.5
-LIKELY: Final = 1.28  # deviations by which a forecast may be worse than the best: a chance of one in ten
-RECENT, OWN = 12, 3.0  # latest trials that say what a new one is worth; how many of them the model itself counts for
+KNOWN: Final = 0.5  # share of the variance from the final value
+UNKNOWN: Final = 32  # latest trials of which less than that may be known
+UNLIKELY: Final = 2.0  # deviations by which a forecast is worse than the best: a chance of one in 40 to be better
+POWER: Final = 1.5  # of the share that goes on, for those
+SPARED: Final = 3  # one trial in so many is never taken to be unlikely: the model may be wrong
+HOPEFUL: Final = 0.8  # deviations: what has a chance of one in five to become the best is not lost
 
 
 @final
@@ -49,12 +52,8 @@ class _Standing:
 
     model: CurveModel
     ends: Array
+    unlikely: NDArray[np.bool_]  # which of them are not likely to become the best
     order: Indices  # the best forecast first, then by number
-    latest: Array  # the forecasts of the latest trials
-
-    def below(self, value: float, mask: NDArray[np.bool_]) -> int:
-        """Return how many of those have a better forecast."""
-        return int((self.ends[mask] < value).sum())
 
 
 @final
@@ -62,11 +61,12 @@ class _Standing:
 class CurveStopping(AbstractStopping):
     """A trial goes on from a rung when its forecast is among the best 1/1.45 of the trials that came there.
 
-    `pauses` says that trials which stop are paused and may go on later: then a rung's best ⌊n/1.45⌋ go on, the first
-    trial of all is paused at its first report, and a paused trial that has come to be among the best is handed out
-    before any new one. Otherwise what stops is lost: a trial stops when the chance that it becomes the best one is
-    below one in ten and its expected improvement, over the steps it has left, is smaller than a new trial's, and none
-    does before `startup` complete trials reported. None: a study that has a paused trial can pause.
+    `pauses` says that trials which stop are paused and may go on later: then a rung's best ⌊n/1.45⌋ go on, of those
+    that become the best with a chance below one in 40 only the best ⌊n/1.45^1.5⌋ (one trial in three is spared that),
+    the first trial of all is paused at its first report, and a paused trial that has come to be among the best is
+    handed out before any new one. Otherwise what stops is lost: then the first at a rung goes on, and so does whatever
+    becomes the best with a chance of one in five; none stops before `startup` complete trials reported. None: a study
+    that has a paused trial can pause.
     """
 
     pauses: bool | None = None
@@ -89,15 +89,18 @@ class CurveStopping(AbstractStopping):
         rung = _reached(now, first)
         if rung is None or (facts.farthest is not None and now.steps[-1] >= facts.farthest):
             return True
-        count, share = rung
+        count, after = rung
         there = (facts.lasts >= count + first - 1) & (facts.numbers != now.number)
         standing = self._standing(seen)
         if standing is None or not there.any():
             return not pausing
+        (own, doubt), best = standing.model.final(now), standing.model.best
+        ends = standing.ends[there]
         if not pausing:
-            return _worth(standing, now)
-        own = standing.model.finals([now])[0]
-        return standing.below(own, there) < int((int(there.sum()) + 1) * share)
+            places = max(1, _places(len(ends) + 1, count, after))
+            return own - HOPEFUL * doubt <= best or int((ends < own).sum()) < places
+        unlikely = bool(now.number % SPARED) and own - UNLIKELY * doubt > best
+        return int((ends <= own).sum()) < _places(len(ends) + 1, count, after, unlikely=unlikely)
 
     def resume(self, seen: Seen, *, closing: bool) -> int | None:
         """Return the paused trial to go on with: among the best of the highest rung that has one.
@@ -118,15 +121,17 @@ class CurveStopping(AbstractStopping):
         counts = _rungs(int(lengths[waiting].max(initial=0)))
         for count, after in reversed(list(pairwise(counts))):
             there = best_first[lengths[best_first] >= count]
-            for at in there[: int(len(there) * count / after)]:
-                if waiting[at] and lengths[at] < after:
+            few = _places(len(there), count, after, unlikely=True)
+            for place, at in enumerate(there[: _places(len(there), count, after)]):
+                if waiting[at] and lengths[at] < after and (place < few or not standing.unlikely[at]):
                     return int(facts.numbers[at])
         return None
 
     def estimates(self, seen: Seen) -> Mapping[int, float]:
         """Return the expected final value of pruned and paused trials, never better than the best complete one.
 
-        Left out are those whose reports take less than `KNOWN` of the variance from what is expected of a new trial.
+        Left out are, of the latest `UNKNOWN`, those whose reports take less than `KNOWN` of the variance from what is
+        expected of a new trial.
         """
         standing = self._standing(seen)
         if standing is None:
@@ -134,10 +139,12 @@ class CurveStopping(AbstractStopping):
         model, facts = standing.model, seen.kept("facts", _facts_of)
         enough = model.known_from(KNOWN)
         values = model.stretched(np.maximum(standing.ends, model.best))
+        partial = [curve.number for curve in facts.curves if curve.state != "complete"]
+        old = sorted(partial)[-UNKNOWN] if len(partial) > UNKNOWN else -1
         return {
             int(number): float(value)
             for number, value, last, curve in zip(facts.numbers, values, facts.lasts, facts.curves, strict=True)
-            if last >= enough and curve.state != "complete"
+            if curve.state != "complete" and (last >= enough or number < old)
         }
 
     def _standing(self, seen: Seen) -> _Standing | None:
@@ -166,34 +173,14 @@ def _standing_of(seen: Seen) -> _Standing | None:
     values = np.array([row for curve, row in rows if curve.steps])
     rivals = np.array([curve.state == "complete" for curve in facts.curves], dtype=bool)
     model = fitted(values[-LEARNT:], knots, values[rivals if rivals.any() else slice(None), -1])
-    ends = model.ends(values)
-    latest = np.argsort(facts.numbers, kind="stable")[::-1][:RECENT]
-    return _Standing(model, ends, np.lexsort((facts.numbers, ends)), ends[latest])
+    ends, doubts = model.ends(values)
+    unlikely = (facts.numbers % SPARED != 0) & (ends - UNLIKELY * doubts > model.best)
+    return _Standing(model, ends, unlikely, np.lexsort((facts.numbers, ends)))
 
 
-def _worth(standing: _Standing, now: Curve) -> bool:
-    """Whether the trial is likely to become the best, or expected to gain at least as much a step as a new trial."""
-    model, latest = standing.model, standing.latest
-    fresh, width = float(model.mean[-1]), float(model.cov[-1, -1])
-    weight = 1.0 / (OWN + len(latest))
-    mean = weight * (OWN * fresh + float(latest.sum()))
-    spread = OWN * (width + (fresh - mean) ** 2) + float(((latest - mean) ** 2).sum())
-    new = expected_gain(model.best, mean, math.sqrt(weight * spread)) / _length_to(model, model.knots[0] - 1)
-    end, deviation = model.final(now)
-    likely = end - LIKELY * deviation <= model.best
-    return likely or expected_gain(model.best, end, deviation) / _length_to(model, now.steps[-1]) >= new
-
-
-def expected_gain(best: float, mean: float, deviation: float) -> float:
-    """Return E[max(0, best − y)] for y ~ N(mean, deviation²): expected improvement, Mockus (1978)."""
-    if deviation <= 1e-12:
-        return max(0.0, best - mean)
-    z = (best - mean) / deviation
-    return deviation * (z * 0.5 * math.erfc(-z / math.sqrt(2.0)) + math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi))
-
-
-def _length_to(model: CurveModel, step: int) -> int:
-    return max(1, model.knots[-1] - step)
+def _places(count: int, rung: int, after: int, *, unlikely: bool = False) -> int:
+    """How many of `count` trials at a rung go on to the one after it."""
+    return int(count * (rung / after) ** (POWER if unlikely else 1.0))
 
 
 def _rungs(until: int) -> list[int]:
@@ -207,10 +194,10 @@ def _rungs(until: int) -> list[int]:
     return found
 
 
-def _reached(now: Curve, first: int) -> tuple[int, float] | None:
-    """The highest rung that the last report was the first to reach, and the share that goes on from it."""
+def _reached(now: Curve, first: int) -> tuple[int, int] | None:
+    """The highest rung that the last report was the first to reach, and the one after it."""
     before = now.steps[-2] - first + 1 if len(now.steps) > 1 else 0
     counts = _rungs(now.steps[-1] - first + 1)
     if len(counts) < 2 or counts[-2] <= before:
         return None
-    return counts[-2], counts[-2] / counts[-1]
+    return counts[-2], counts[-1]

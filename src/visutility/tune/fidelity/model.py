@@ -52,29 +52,26 @@ class CurveModel:
 
     def finals(self, curves: Sequence[Curve]) -> list[float]:
         """Return the expected final value of each curve, compressed. O(patterns · g³ + curves · g)."""
-        return [float(end) for end in self.ends(np.array([at_knots(curve, self.knots) for curve in curves]))]
+        return [float(end) for end in self.ends(np.array([at_knots(curve, self.knots) for curve in curves]))[0]]
 
-    def ends(self, values: Array) -> Array:
-        """Return the expected final values (n,), compressed, of the values (n, g) at the knots."""
-        values = self.squeeze(values)
-        ends = np.full(len(values), self.mean[-1])
+    def ends(self, values: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation of the final values (n,), compressed, given values (n, g) at the knots."""
+        values, wide = self.squeeze(values), float(self.cov[-1, -1])
+        ends, doubts = np.full(len(values), self.mean[-1]), np.full(len(values), math.sqrt(wide))
         for seen, _, rows in patterns(values):
             if len(seen) and seen[-1] == len(self.knots) - 1:
-                ends[rows] = values[rows, -1]
+                ends[rows], doubts[rows] = values[rows, -1], 0.0
             elif len(seen):
                 gain = np.linalg.solve(self.cov[seen[:, None], seen], self.cov[seen, -1])
                 ends[rows] += ((values[rows[:, None], seen] - self.mean[seen]) * gain).sum(axis=1)
-        return ends
+                left = max(0.0, wide - float(self.cov[seen, -1] @ gain))
+                doubts[rows] = math.sqrt(left * (1.0 + 1.0 / max(1, self.reached)))
+        return ends, doubts
 
     def final(self, curve: Curve) -> tuple[float, float]:
         """Return mean and standard deviation of the compressed value the curve would end with. O(g³)."""
-        ((seen, _, _),) = patterns(at_knots(curve, self.knots)[None])
-        (mean,) = self.finals([curve])
-        if len(seen) and seen[-1] == len(self.knots) - 1:
-            return mean, 0.0
-        between = self.cov[seen, -1]
-        left = self.cov[-1, -1] - between @ np.linalg.solve(self.cov[seen[:, None], seen], between)
-        return mean, math.sqrt(max(0.0, float(left)) * (1.0 + 1.0 / max(1, self.reached)))
+        (mean,), (deviation,) = self.ends(at_knots(curve, self.knots)[None])
+        return float(mean), float(deviation)
 
     def known_from(self, share: float) -> int:
         """Return the first knot up to which the values take this share of the variance from the final one."""
