@@ -10,7 +10,7 @@ from visutility.core.rng import rng
 from visutility.tune import STRATEGIES, Choice, Equals, Float, Int, Observation, Past, Space, State
 from visutility.tune.problem import Problem
 from visutility.tune.strategies._order import Weighed
-from visutility.tune.strategies.local import BLOCK, LEAST, Local, _moved
+from visutility.tune.strategies.local import BLOCK, LEAST, Local, _begin, _moved
 
 MIXED = Space(
     {
@@ -80,7 +80,9 @@ def test_the_step_shrinks_without_success_and_a_new_run_begins():
     state = follow(Local(), NUMBERS, lambda _: 1.0, 400)
     run = Local()._run(state)
     assert run.number >= 2
-    assert run.step > LEAST
+    assert LEAST < run.step <= Local().step
+    for number in range(1, run.number + 1):
+        assert np.abs(state.units - _begin(NUMBERS, 0, number)).max(axis=1).min() < 1e-9
 
 
 def test_runs_begin_in_different_places():

@@ -119,6 +119,9 @@ def test_failed_trials_are_avoided():
 def test_a_space_of_failures_is_still_searched():
     state = follow(TPE(), MIXED, lambda _: None, 25)
     assert len({MIXED.key(one.params) for one in state.observed}) == 25
+    last = state.observed[10:]  # after the Sobol points
+    assert {one.params["kind"] for one in last} >= {"a", "b"}
+    assert np.ptp([one.params["x"] for one in last]) > 0.7
 
 
 def test_pending_trials_push_the_next_ones_away():
