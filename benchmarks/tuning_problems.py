@@ -277,36 +277,11 @@ def boost_diabetes(seed: int) -> Problem:
 
 def pick_cancer(seed: int) -> Problem:
     """Which of four kinds of model, and its parameters: a space that is mostly conditions."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.svm import SVC
-    from sklearn.tree import DecisionTreeClassifier
+    from benchmarks.tuning.families.models import four_kinds, one_of_four
 
     data = table("breast_cancer", 120, 400, seed)
-    knn, tree, svm, linear = (Equals("model", kind) for kind in ("knn", "tree", "svm", "linear"))
-    space = {
-        "model": Choice(["knn", "tree", "svm", "linear"]),
-        "n_neighbors": Int(1, 50, log=True, when=knn),
-        "weights": Choice(["uniform", "distance"], when=knn),
-        "p": Float(1.0, 4.0, when=knn),
-        "max_depth": Int(1, 12, when=tree),
-        "min_samples_leaf": Int(1, 30, log=True, when=tree),
-        "svm_C": Float(1e-3, 1e3, log=True, when=svm),
-        "gamma": Float(1e-5, 1e1, log=True, when=svm),
-        "C": Float(1e-4, 1e3, log=True, when=linear),
-    }
-
-    def run(p: Params) -> float:
-        own = {k: v for k, v in p.items() if k not in ("model", "svm_C")}
-        if p["model"] == "knn":
-            return error(KNeighborsClassifier(**own), data)
-        if p["model"] == "tree":
-            return error(DecisionTreeClassifier(random_state=seed, **own), data)
-        if p["model"] == "svm":
-            return error(SVC(C=p["svm_C"], max_iter=2000, **own), data)
-        return error(LogisticRegression(max_iter=50, **own), data)
-
-    return task("pick-cancer", space, run, choose=False)
+    space = dict(four_kinds().parameters)
+    return task("pick-cancer", space, lambda p: error(one_of_four(p, seed), data), choose=False)
 
 
 def ridge_features(seed: int) -> Problem:

@@ -56,6 +56,27 @@ def active(space: Space, values: Mapping[str, Any]) -> Params:
     return found
 
 
+def unnested(space: Space, found: Mapping[str, Any]) -> Params:
+    """The configuration in a tree of {"value": …, name: below, …}, numbers into their range."""
+    flat: Params = {}
+    stack: list[Mapping[str, Any]] = [found]
+    while stack:
+        for name, value in stack.pop().items():
+            if isinstance(value, Mapping):
+                flat[name] = value["value"]
+                stack.append({n: v for n, v in value.items() if n != "value"})
+            else:
+                flat[name] = value
+    return space.validate({name: _held(space.parameters[name], value) for name, value in flat.items()})
+
+
+def _held(parameter: Any, value: Any) -> Any:
+    if isinstance(parameter, Choice):
+        return value
+    held = min(max(value, parameter.low), parameter.high)
+    return float(held) if isinstance(parameter, Float) else int(held)
+
+
 class Worst:
     """Stands in for a failed trial where a tuner knows no failure: the worst loss so far."""
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from benchmarks.tuning.adapters.common import Ask, Tell, children, grid, is_parent
+from benchmarks.tuning.adapters.common import Ask, Tell, children, grid, is_parent, unnested
 from visutility.tune import Choice, Float, Params, Space
 
 
@@ -23,7 +23,7 @@ def hyperopt_tpe(space: Space, seed: int, _budget: int) -> tuple[Ask, Tell]:
         trials.insert_trial_docs([doc])
         trials.refresh()
         chosen = {name: values[0] for name, values in doc["misc"]["vals"].items() if values}
-        return doc["tid"], tree.params(hyperopt.space_eval(tree.root, chosen))
+        return doc["tid"], unnested(space, hyperopt.space_eval(tree.root, chosen))
 
     def tell(tid: Any, loss: float) -> None:
         doc = next(d for d in reversed(trials._dynamic_trials) if d["tid"] == tid)
@@ -66,23 +66,3 @@ class Tree:
         if p.log:
             return scope.int(hp.qloguniform(name, math.log(p.low - 0.499), math.log(p.high + 0.499), 1))
         return scope.int(hp.quniform(name, p.low - 0.499, p.high + 0.499, 1))
-
-    def params(self, found: dict[str, Any]) -> Params:
-        """The configuration in a value of the tree."""
-        flat: dict[str, Any] = {}
-        stack = [found]
-        while stack:
-            for name, value in stack.pop().items():
-                if isinstance(value, dict):
-                    flat[name] = value["value"]
-                    stack.append({n: v for n, v in value.items() if n != "value"})
-                else:
-                    flat[name] = value
-        return self._space.validate({name: _plain(self._space.parameters[name], value) for name, value in flat.items()})
-
-
-def _plain(p: Any, value: Any) -> Any:
-    if isinstance(p, Choice):
-        return value
-    held = min(max(value, p.low), p.high)
-    return float(held) if isinstance(p, Float) else int(held)

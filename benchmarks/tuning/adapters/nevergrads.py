@@ -4,7 +4,7 @@ import logging
 import warnings
 from typing import Any
 
-from benchmarks.tuning.adapters.common import Ask, Tell, Worst, children, grid, is_parent
+from benchmarks.tuning.adapters.common import Ask, Tell, Worst, children, grid, is_parent, unnested
 from visutility.tune import Choice, Float, Params, Space
 
 
@@ -23,7 +23,7 @@ def nevergrad_ngopt(space: Space, seed: int, budget: int) -> tuple[Ask, Tell]:
 
     def ask() -> tuple[Any, Params]:
         candidate = optimizer.ask()
-        return candidate, read(space, candidate.value)
+        return candidate, unnested(space, candidate.value)
 
     def tell(candidate: Any, loss: float) -> None:
         told = worst.of(loss)
@@ -45,22 +45,3 @@ def node(kinds: Any, space: Space, name: str) -> Any:
         return kinds.TransitionChoice(branches) if ordered else kinds.Choice(branches)
     made = kinds.Log(lower=p.low, upper=p.high) if p.log else kinds.Scalar(lower=p.low, upper=p.high)
     return made if isinstance(p, Float) else made.set_integer_casting()
-
-
-def read(space: Space, found: dict[str, Any]) -> Params:
-    """The configuration in a value of the dictionary."""
-    flat: dict[str, Any] = {}
-    stack = [found]
-    while stack:
-        for name, value in stack.pop().items():
-            if isinstance(value, dict):
-                flat[name] = value["value"]
-                stack.append({n: v for n, v in value.items() if n != "value"})
-            else:
-                flat[name] = value
-    plain = {}
-    for name, value in flat.items():
-        p: Any = space.parameters[name]
-        held = value if isinstance(p, Choice) else min(max(value, p.low), p.high)
-        plain[name] = held if isinstance(p, Choice) else float(held) if isinstance(p, Float) else int(held)
-    return space.validate(plain)

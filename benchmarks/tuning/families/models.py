@@ -6,10 +6,10 @@ from benchmarks.tuning.task import Params, Task, error, log_loss, made, table, u
 from visutility.tune import Choice, Equals, Float, Int, Space
 
 
-def pick_cancer() -> Task:
-    """One of four kinds of classifier on breast cancer."""
+def four_kinds() -> Space:
+    """Which of four kinds of classifier, and its parameters."""
     knn, tree, svm, linear = (Equals("model", kind) for kind in ("knn", "tree", "svm", "linear"))
-    space = Space(
+    return Space(
         {
             "model": Choice(["knn", "tree", "svm", "linear"]),
             "n_neighbors": Int(1, 50, log=True, when=knn),
@@ -23,22 +23,26 @@ def pick_cancer() -> Task:
         }
     )
 
-    def run(p: Params) -> float:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.neighbors import KNeighborsClassifier
-        from sklearn.svm import SVC
-        from sklearn.tree import DecisionTreeClassifier
 
-        own = without(p, "model", "svm_C")
-        model = {
-            "knn": lambda: KNeighborsClassifier(**own),
-            "tree": lambda: DecisionTreeClassifier(random_state=0, **own),
-            "svm": lambda: SVC(C=p["svm_C"], max_iter=2000, **own),
-            "linear": lambda: LogisticRegression(max_iter=50, **own),
-        }[p["model"]]()
-        return error(model, table("breast_cancer", 120, 449))
+def one_of_four(p: Params, seed: int) -> Any:
+    """The classifier that a configuration of `four_kinds` stands for."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import SVC
+    from sklearn.tree import DecisionTreeClassifier
 
-    return Task("pick-cancer", space, run)
+    own = without(p, "model", "svm_C")
+    return {
+        "knn": lambda: KNeighborsClassifier(**own),
+        "tree": lambda: DecisionTreeClassifier(random_state=seed, **own),
+        "svm": lambda: SVC(C=p["svm_C"], max_iter=2000, **own),
+        "linear": lambda: LogisticRegression(max_iter=50, **own),
+    }[p["model"]]()
+
+
+def pick_cancer() -> Task:
+    """One of four kinds of classifier on breast cancer."""
+    return Task("pick-cancer", four_kinds(), lambda p: error(one_of_four(p, 0), table("breast_cancer", 120, 449)))
 
 
 def pick_regression() -> Task:
