@@ -143,6 +143,16 @@ class State:
             _encoded=Encoded.of(self.units[kept], self.masks[kept], self.values[kept]),
         )
 
+    def without_trials(self, numbers: Set[int]) -> "State":
+        """Return this state as if these trials had not been asked."""
+        kept = np.array([o.number not in numbers for o in self.observed], dtype=bool)
+        return replace(
+            self,
+            observed=tuple(o for o in self.observed if o.number not in numbers),
+            pending=tuple(item for item in self.pending if item[0] not in numbers),
+            _encoded=Encoded.of(self.units[kept], self.masks[kept], self.values[kept]),
+        )
+
     def with_space(self, space: Space) -> "State":
         """Return this state over a space whose parameters or ranges changed: configurations are adopted into it.
 

@@ -23,7 +23,8 @@ from visutility.tune.surrogate.beliefs import believed
 from visutility.tune.surrogate.failure import Success, success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Prior
-from visutility.tune.surrogate.memory import Memory, outdone, recall, turn_of_past
+from visutility.tune.surrogate.leaving import study_alone, values_to_leave
+from visutility.tune.surrogate.memory import Memory, recall, turn_of_past
 from visutility.tune.surrogate.model import FIRST, Seen, bent_process_of, process_of, rows_seen
 from visutility.tune.surrogate.multi import processes
 from visutility.tune.surrogate.region import box_around
@@ -33,6 +34,7 @@ from visutility.tune.surrogate.transfer import Belief
 EXACT: Final = Prior(noise=(-7.0, 2.0))
 NOISY: Final = Prior()
 TURNS: Final = ((EXACT, 0.0), (NOISY, 0.0), (EXACT, 0.3), (NOISY, 0.3))  # by trial number: prior, least improvement
+LEAPS: Final = (0.0, 0.3)  # the least improvement of a turn of the past, by pairs of trial numbers
 CENTRES: Final = 16  # best trials that the search for the next one knows of
 FULL: Final = 96  # of more trials than these, candidates become fewer as trials become more
 SAME: Final = 1e-9  # rows of the cube that are closer are not told apart
@@ -93,11 +95,14 @@ class Bayesian(AbstractStrategy):
         one = state.problem.objectives == 1
         memory = recall(state.history, plan) if plan.parameters and one else None
         needed, turn = self.initial, number
+        if memory is not None and (count := values_to_leave(state, seen, memory)) is not None:
+            return self._alone(state, seen, memory, count, number)
         if memory is not None:
             belief = memory.belief(seen)
-            useless = belief.useless > USELESS or outdone(state, memory)
+            useless = belief.useless > USELESS
             if not useless and turn_of_past(number):
-                found = self._with_memory(state, plan, seen, memory, belief, draw)
+                least = LEAPS[number // 2 % len(LEAPS)]
+                found = self._with_memory(state, plan, seen, memory, belief, least, draw)
                 return found or _spread(state, plan, number, draw)
             needed, turn = self.initial + 1 if useless else FIRST, max(number - 1, 0)  # a cold study, one trial late
         started = len(state.observed) + len(state.pending)
@@ -109,6 +114,14 @@ class Bayesian(AbstractStrategy):
         if spent:  # a value is worth another look
             return state.space.decode(best[0])
         return _untried(state, seen, best) or _spread(state, plan, turn, draw)
+
+    def _alone(self, state: State, seen: Seen, memory: Memory, count: int, number: int) -> Params:
+        """What the study suggests that has left its history for good after so many values."""
+        first = self.suggest(State(state.space, state.seed, problem=state.problem), 0)
+        rest, less = study_alone(state, seen, memory, count, first)
+        found = self.suggest(rest, number - less)
+        asked_before = state.space.key(found) in taken(state)
+        return self.suggest(replace(state, history=()), number) if asked_before else found
 
     def _own(self, state: State, plan: Layout, seen: Seen, number: int, draw: np.random.Generator) -> Units:
         """What the study's own trials speak for, best first: over the whole space, or around its best trial."""
@@ -144,14 +157,21 @@ class Bayesian(AbstractStrategy):
         return _untried(state, seen, self._search(wanted, units, masks, np.zeros(len(units)), draw))
 
     def _with_memory(
-        self, state: State, plan: Layout, seen: Seen, memory: Memory, belief: Belief, draw: np.random.Generator
+        self,
+        state: State,
+        plan: Layout,
+        seen: Seen,
+        memory: Memory,
+        belief: Belief,
+        least: float,
+        draw: np.random.Generator,
     ) -> Params | None:
         """The best earlier configuration before there is a value, then the greatest expected improvement."""
         process = memory.process(seen, belief)
         old = process.mean(plan.features(memory.units, memory.masks))
         if not len(seen.values):
             return _untried(state, seen, memory.units[np.argsort(old, kind="stable")])
-        target, means = _target(state, plan, seen, process, 0.0, self.points, success(state, plan))
+        target, means = _target(state, plan, seen, process, least, self.points, success(state, plan))
         units = np.concatenate([state.units[seen.at], memory.units])
         masks = np.concatenate([state.masks[seen.at], memory.masks])
         return _untried(state, seen, self._search(target, units, masks, np.concatenate([means, old]), draw))

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from visutility.tune.space import Choice, Mask, Params, Units
-from visutility.tune.strategy import Past, State
+from visutility.tune.strategy import Past
 from visutility.tune.surrogate.features import Layout
 from visutility.tune.surrogate.gp import Array, Hyper, Indices, Posterior, Prior, fit
 from visutility.tune.surrogate.model import BAD, Seen, thinned
@@ -45,11 +45,20 @@ class Memory:
     levels: tuple[Level, ...]  # one for each of `LEVELS`
 
     def belief(self, seen: Seen) -> Belief:
-        """Return how useful the new values say this is; at most 64 of them are weighed."""
-        if not len(seen.values):
-            return Belief(0.0, self.levels[LEVELS.index(UNTOLD)], seen.values)
-        kept = thinned(seen.values, MOST)
-        return weigh(self.hyper, self.groups, self._z, self.levels, self.bend, seen.x, seen.values, kept)
+        """Return how useful the new values say this is."""
+        return self.weighed(seen.x, seen.values)
+
+    def weighed(self, x: Array, values: Array) -> Belief:
+        """Return how useful new values (n,) at features x (n, c) say this is; at most 64 of them are weighed."""
+        if not len(values):
+            return Belief(0.0, self.levels[LEVELS.index(UNTOLD)], values)
+        kept = thinned(values, MOST)
+        return weigh(self.hyper, self.groups, self._z, self.levels, self.bend, x, values, kept)
+
+    def expected(self, x: Array) -> Array:
+        """Return what the earlier studies alone expect at features x (m, c), on their own scale."""
+        process = joined(self.hyper, self.groups, self._z, self.levels[LEVELS.index(UNTOLD)], x[:0], np.empty(0))
+        return process.mean(x)
 
     def process(self, seen: Seen, belief: Belief) -> Posterior:
         """Return the process of the new study given the earlier ones: at most 200 of its trials.
@@ -78,21 +87,6 @@ def turn_of_past(number: int) -> bool:
     Two of the first nine trials in three, trial 1 not among them; then one in three. What they know they say early.
     """
     return number % 3 != 1 if number < EARLY else number % 3 == 0
-
-
-def outdone(state: State, memory: Memory) -> bool:
-    """Whether trial 0, the earlier configuration expected most of, did worse than trial 1, the study's own first.
-
-    Where the past is of use that hardly happens. Then it is left alone for good. It says nothing where a user's own
-    configuration was trial 0 instead.
-    """
-    first = {seen.number: (at, seen.value) for at, seen in enumerate(state.observed) if seen.number < 2}
-    if len(first) < 2:
-        return False
-    (at, old), (_, own) = first[0], first[1]
-    if old is None or own is None or own >= old:
-        return False
-    return bool((np.abs(memory.units - state.units[at]) < SAME).all(axis=1).any())
 
 
 _kept: dict[int, tuple[tuple[Past, ...], Layout, Memory | None]] = {}  # the same tuple is remembered once
