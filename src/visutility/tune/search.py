@@ -73,12 +73,11 @@ class Search:
             raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
         if self.options.deterministic and all_asked(self.state):
             raise StudyClosed(f"all {self.state.space.size} configurations were asked", hint="read `best`")
-        rule = self.options.stop_when
+        rule, believed = self.options.stop_when, self.believed
         if rule is not None:
-            ahead = outlook(self.believed, rule.trials, rule.gain)
+            ahead = outlook(believed, rule.trials, rule.gain)
             if ahead is not None and ahead.closes(rule):
                 raise StudyClosed(f"further trials are not expected to pay: {ahead}", hint="read `best`")
-        believed = self.believed
         by_chance = self.asked % BY_CHANCE == 0 and self.strategy.learns and believed.revised and self.seen.mostly_cut
         strategy = RANDOM if by_chance else self.strategy
         return Trial(self.asked, strategy.suggest(believed, self.asked), strategy.name)
