@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
+from visutility.core.rng import rng
 from visutility.tune import Choice, Equals, Float, Int, Space, Study
 
 SPACES = {
@@ -92,18 +95,26 @@ def optunas(sampler: str) -> Callable[[Space, int], tuple[Round, Tell]]:
     return start
 
 
-def measure(start: Callable[[Space, int], tuple[Round, Tell]], space: Space, seed: int, trials: int) -> list[float]:
-    """CPU milliseconds of ask + tell, a trial each."""
-    ask, tell = start(space, seed)
-    took = []
-    for _ in range(trials):
+def measure(
+    started: tuple[Round, Tell], space: Space, trials: int, cap: float = math.inf, failed: frozenset[int] = frozenset()
+) -> list[float]:
+    """CPU milliseconds of ask + tell, a trial each; fewer trials when they have taken `cap` seconds.
+
+    The trials numbered `failed` are told not a number.
+    """
+    ask, tell = started
+    took: list[float] = []
+    spent = 0.0
+    while len(took) < trials and spent < cap:
         began = time.process_time()
         told, params = ask()
         asked = time.process_time()
-        answer = value(space, params)
+        answer = math.nan if len(took) in failed else value(space, params)
         telling = time.process_time()
         tell(told, answer)
-        took.append(1000 * (asked - began + time.process_time() - telling))
+        one = asked - began + time.process_time() - telling
+        took.append(1000.0 * one)
+        spent += one
     return took
 
 
@@ -114,6 +125,11 @@ def summary(runs: Iterable[list[float]], n: int) -> tuple[float, float]:
     return at, statistics.median(statistics.fmean(run[:n]) for run in runs)
 
 
+def failures(share: float, seed: int) -> frozenset[int]:
+    """The numbers of the trials that fail, by chance."""
+    return frozenset(np.flatnonzero(rng(seed, "failed").random(SIZES[-1]) < share).tolist())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tune_overhead", description="CPU time of ask + tell.")
@@ -121,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=5, help="runs a row (default 5)")
     parser.add_argument("--to", type=int, default=300, choices=SIZES[1:], help="trials of a run of ours (default 300)")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="these strategies alone, such as bayesian")
+    parser.add_argument("--failed", type=float, default=0.0, help="share of the trials that fail, by chance")
     given = parser.parse_args(argv)
     sizes = (20, 40) if given.quick else tuple(n for n in SIZES if n <= given.to)
     seeds = range(1 if given.quick else given.seeds)
@@ -139,7 +156,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} processors, {threads} BLAS threads"
     )
     for title, space in SPACES.items():
-        runs = {name: [measure(start, space, seed, upto(name)) for seed in seeds] for name, start in rows.items()}
+        runs = {
+            name: [
+                measure(start(space, seed), space, upto(name), failed=failures(given.failed, seed)) for seed in seeds
+            ]
+            for name, start in rows.items()
+        }
         print(f"\n{title}: CPU ms of ask + tell, median of {len(seeds)} seeds")
         print(f"{'':18}" + "".join(f"{f'at {n}':>10}{f'mean to {n}':>14}{'x ours':>8}" for n in sizes))
         for name in rows:

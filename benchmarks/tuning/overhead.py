@@ -13,15 +13,14 @@ import argparse
 import os
 import platform
 import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.tune_overhead import SPACES, value
+from benchmarks.tune_overhead import SPACES, measure
 from benchmarks.tuning.adapters.ours import ours
 from benchmarks.tuning.page import write
 from benchmarks.tuning.peers import OURS, PEERS, Peer
-from visutility.tune import STRATEGIES, Space
+from visutility.tune import STRATEGIES
 
 SIZES = (20, 100, 300, 1000, 10_000)
 CAP = 120.0  # CPU seconds a row and space, of a peer
@@ -33,24 +32,6 @@ def rows() -> dict[str, Peer]:
     own = {f"{OURS} {name}": Peer(name, ours(name)) for name in sorted(set(STRATEGIES) - {"grid"})}
     peers = {name: peer for name, peer in PEERS.items() if not name.startswith("control")}
     return {OURS: peers.pop(OURS), **own, **peers}
-
-
-def measure(peer: Peer, space: Space, seed: int, trials: int, cap: float) -> list[float]:
-    """CPU milliseconds of ask + tell, a trial each; fewer trials when they have taken `cap` seconds."""
-    ask, tell = peer.start(space, seed, trials)
-    took: list[float] = []
-    spent = 0.0
-    while len(took) < trials and spent < cap:
-        began = time.process_time()
-        told, params = ask()
-        asked = time.process_time()
-        answer = value(space, params)
-        telling = time.process_time()
-        tell(told, answer)
-        one = asked - began + time.process_time() - telling
-        took.append(1000.0 * one)
-        spent += one
-    return took
 
 
 def line(name: str, runs: Sequence[Sequence[float]], sizes: Sequence[int]) -> str:
@@ -83,8 +64,12 @@ def lines_of(some: Mapping[str, Peer], sizes: Sequence[int], seeds: int, cap: fl
             if why := peer.missing:
                 yield f"| {name} |{' |' * len(sizes)} not installed: {why} |"
                 continue
-            measure(peer, space, 99, WARM, cap)
-            yield line(name, [measure(peer, space, seed, sizes[-1], cap) for seed in range(seeds)], sizes)
+            measure(peer.start(space, 99, WARM), space, WARM, cap)
+            yield line(
+                name,
+                [measure(peer.start(space, seed, sizes[-1]), space, sizes[-1], cap) for seed in range(seeds)],
+                sizes,
+            )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
