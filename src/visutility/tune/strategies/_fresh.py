@@ -15,12 +15,15 @@ _LISTED = 4096  # up to this size, what is left is found by going through the li
 
 @final
 class Tried:
-    """What was asked so far, as rows of the cube: equal configurations have equal rows."""
+    """What was asked so far, as rows of the cube: equal configurations have equal rows.
+
+    `waiting` (g, d) are those of pending trials, where they are known already.
+    """
 
     __slots__ = ("_rows",)
 
-    def __init__(self, state: State) -> None:
-        self._rows = np.concatenate([state.units, pending_rows(state)[0]])
+    def __init__(self, state: State, waiting: Units | None = None) -> None:
+        self._rows = np.concatenate([state.units, pending_rows(state)[0] if waiting is None else waiting])
 
     def __contains__(self, unit: Units) -> bool:
         """Whether a snapped row (d,) was asked. O(n d)."""

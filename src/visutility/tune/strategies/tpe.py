@@ -64,23 +64,26 @@ class TPE(AbstractStrategy):
             return known
         if len(state.observed) + len(state.pending) < self.initial or not state.observed:
             return spread(state, number, draw)
-        good, bad = _densities(state)
+        waiting = pending_rows(state)
+        good, bad = _densities(state, *waiting)
         places, active = state.space.snap(good.sample(draw, self.candidates))
         gain = good.log_density(places, active) - bad.log_density(places, active)
-        tried = Tried(state)
+        tried = Tried(state, waiting[0])
         for at in np.argsort(-gain, kind="stable"):
             if places[at] not in tried:
                 return state.space.decode(places[at])
         return spread(state, number, draw)
 
 
-def _densities(state: State) -> tuple[Mixture, Mixture]:
-    """Return l and g, of one width: widths of their own would make the ratio favour wherever the good trials are."""
+def _densities(state: State, waiting: Units, waiting_masks: Mask) -> tuple[Mixture, Mixture]:
+    """Return l and g, of one width: widths of their own would make the ratio favour wherever the good trials are.
+
+    `waiting` (g, d) and `waiting_masks` (g, d) are the places of pending trials and what is active there.
+    """
     layout = plan(state.space)
     order, kinds = best_first(state.observed, state.values, state.problem, MOST_GOOD + 1)
     count = min(math.ceil(GOOD * len(order)), MOST_GOOD, int((kinds != FAILED).sum()))
     good, others = order[:count], _evenly(order[count:], OTHERS)
-    waiting, waiting_masks = pending_rows(state)
     units, masks = state.units[good], state.masks[good]
     width = _width(units, masks)
     rest = np.concatenate([state.units[others], waiting])
