@@ -125,7 +125,8 @@ def suggested(trial: Any, of: Family) -> dict[str, Any]:
 
 METHODS: Final[dict[str, Method | None]] = {
     "ours, paused trials come back": ours("auto", CurveStopping(pauses=True), "pause"),
-    "ours, stopped trials are lost": ours("auto", CurveStopping(), "prune"),
+    "ours, plain Study, it pauses": ours("auto", CurveStopping(), "pause"),
+    "ours, plain Study, it prunes": ours("auto", CurveStopping(), "prune"),
     "our engine, full budget": ours("auto", None, "prune"),
     "our engine, median rule": ours("auto", MedianStopping(), "prune"),
     "random, ASHA with promotion": ours("random", Asha(promote=True), "pause"),

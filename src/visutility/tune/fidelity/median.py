@@ -40,7 +40,8 @@ class MedianStopping(AbstractStopping):
 
 
 def _running(seen: Seen) -> list[tuple[tuple[int, ...], list[float]]]:
-    return [(curve.steps, curve.averages) for curve in seen.curves if curve.state == "complete"]
+    found = zip(seen.curves, seen.each("averages", None, lambda curve, _: curve.averages), strict=True)
+    return [(curve.steps, averages) for curve, averages in found if curve.state == "complete"]
 
 
 def whole_number(name: str, value: object, least: int) -> None:
