@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visutility.core.rng import rng
-from visutility.tune import Float, Observation, Space
+from visutility.tune import Float, Observation, Space, Study
 from visutility.tune.pareto import by_fronts, crowding, front, undominated
 from visutility.tune.problem import Problem
 from visutility.tune.strategies._order import (
@@ -102,6 +102,16 @@ def test_several_objectives_by_front_then_failures():
     order = best_first(trials, values, Problem(objectives=2))[0].tolist()
     assert set(order[:3]) == {0, 2, 4}
     assert order[3:] == [3, 1]
+
+
+@pytest.mark.parametrize("strategy", ["bayesian", "cmaes", "local", "tpe"])
+def test_objectives_at_the_end_of_what_a_float_holds_overflow_nowhere(strategy):
+    study = Study(Space({"x": Float(0, 1)}), {"one": "minimize", "two": "maximize"}, strategy)
+    for number in range(24):
+        trial = study.ask()
+        one = 1.7e308 * (1 if number % 3 else -1) * trial.params["x"]
+        study.tell(trial, {"one": one, "two": -one if number % 2 else 1e308 * trial.params["x"]})
+    assert study.front
 
 
 def test_a_weighted_distance_by_hand():

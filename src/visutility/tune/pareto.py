@@ -4,7 +4,7 @@ Everything here is lower-is-better. Points are rows (n, m) of m objectives.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from visutility.tune.strategy import Observation
 
 Array: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
+
+HUGE: Final = 1e290
 
 
 def front(points: Array) -> Indices:
@@ -53,13 +55,19 @@ def _kept(rows: Array) -> NDArray[np.bool_]:
 
 
 def points_of(seen: Iterable[Observation], values: Array, objectives: int) -> Array:
-    """Return all objectives (n, m) of ended trials, the first one from `values` (n,); NaN for one that lacks any."""
+    """Return all objectives (n, m) of ended trials, the first one from `values` (n,); NaN for one that lacks any.
+
+    Where some are so large that differences would overflow, all of that objective are smaller by one factor.
+    """
     others = [one.others for one in seen]
     if set(map(len, others)) - {objectives - 1}:
         lacking = (np.nan,) * (objectives - 1)
         others = [one if len(one) == objectives - 1 else lacking for one in others]
     found = np.column_stack([values, np.array(others).reshape(len(values), objectives - 1)])
     found[np.isnan(found).any(axis=1)] = np.nan
+    huge = (np.abs(found) > HUGE).any(axis=0)
+    if huge.any():
+        found[:, huge] *= 2.0**-64
     return found
 
 
