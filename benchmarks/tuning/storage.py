@@ -6,7 +6,7 @@ floor, and on a shared machine it says what the disk was worth at that moment. E
 what others do to the machine only ever takes away. CPU is what the process itself used. Optuna runs where it is
 installed, or in the Python named by `--optuna`, with its default settings.
 
-python -m benchmarks.tuning.storage [--quick] [--runs N] [--folder DIR] [--optuna PYTHON]
+python -m benchmarks.tuning.storage [--quick] [--runs N] [--trials N] [--folder DIR] [--optuna PYTHON]
 """
 
 import argparse
@@ -45,6 +45,7 @@ SPACE = Space(
         "optimizer": Choice(["sgd", "adam"]),
     }
 )
+SIZES = (1_000, 10_000, 100_000)  # trials of the studies that are opened
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
 
 OPTUNA = """
@@ -269,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning.storage", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--runs", type=int, default=3, help="how many runs the fastest one is taken of")
+    parser.add_argument("--trials", type=int, default=3000, help="how many trials a run has")
     parser.add_argument("--folder", type=Path, default=None, help="where the databases are made")
     parser.add_argument("--optuna", default=sys.executable, metavar="PYTHON", help="a Python that has Optuna")
     parser.add_argument("--work", metavar="URL", help=argparse.SUPPRESS)
@@ -277,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         work(given.work)
         return 0
     parent = Path(given.folder or tempfile.gettempdir())
-    trials, few, sizes = (200, 20, (100, 200)) if given.quick else (3000, 300, (1_000, 10_000, 100_000))
+    trials, few, sizes = (200, 20, (100, 200)) if given.quick else (given.trials, given.trials // 10, SIZES)
     print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} cores")
     ask_and_tell = table("VisuTility, SQLite", lambda count: ours(count, trials, parent), (1, 2, 4), given.runs)
     print("\nVisuTility, open and ask\n   trials   wall ms    CPU ms   CPU µs a trial")
