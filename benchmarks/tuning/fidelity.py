@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 flush=True,
             )
     for method, found in ratios.items():
-        kinds = {"fast": "/fast", "slow": "/slow", "made": "lcbench"}
+        kinds = {"fast": "/fast", "slow": "/slow", "made": "lcbench", "tables": "table/"}
         by = {k: [r for n, r in zip(names, found, strict=True) if part in n] for k, part in kinds.items()}
         words = "  ".join(f"{k} {np.exp(np.mean(np.log(v))):5.1f}" for k, v in by.items() if v)
         print(f"{method:34} random/this, geometric mean: {words}")
