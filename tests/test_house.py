@@ -55,6 +55,7 @@ THIRD_PARTY = {  # package -> where it may be imported; one that is missing here
     "skops": "loop interop",
     "sklearn": "loop interop demo testing",
     "sqlalchemy": "store registry flow loop testing",
+    "threadpoolctl": "tune",
     "typer": "cli",
 }
 INSIDE_FUNCTIONS = {  # heavy or optional: imported where used, never when a module is loaded; package -> except in
@@ -69,7 +70,7 @@ PURE = ("tune", "monitor", "data")  # no SQL, no clock, no threads
 IMPURE = (
     "sqlalchemy sqlite3 time sched threading _thread concurrent multiprocessing asyncio queue visutility.core.clock"
 )
-PURE_BUT = {"tune.drive": "threading queue concurrent"}
+PURE_BUT = {"tune.drive": "threading queue concurrent", "tune.one_thread": "threading"}
 
 PICKLES = "pickle _pickle cloudpickle dill joblib marshal shelve"
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.tune.fidelity.contract import Curve
+from visutility.tune.one_thread import one_thread
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -50,6 +51,7 @@ class CurveModel:
     best: float
     reached: int  # curves that came to the horizon
 
+    @one_thread
     def finals(self, curves: Sequence[Curve]) -> list[float]:
         """Return the expected final value of each curve, compressed. O(patterns · g³ + curves · g)."""
         return [float(end) for end in self.ends(np.array([at_knots(curve, self.knots) for curve in curves]))[0]]
@@ -68,6 +70,7 @@ class CurveModel:
                 doubts[rows] = math.sqrt(left * (1.0 + 1.0 / max(1, self.reached)))
         return ends, doubts
 
+    @one_thread
     def final(self, curve: Curve) -> tuple[float, float]:
         """Return mean and standard deviation of the compressed value the curve would end with. O(g³)."""
         (mean,), (deviation,) = self.ends(at_knots(curve, self.knots)[None])
@@ -133,6 +136,7 @@ def patterns(values: Array) -> list[tuple[Indices, Indices, Indices]]:
     ]
 
 
+@one_thread
 def fit(curves: Sequence[Curve], horizon: int, rivals: Sequence[Curve] | None = None) -> CurveModel:
     """Return the model of curves, each with at least one report. O(rounds · knots · (knots³ + n knots²)).
 

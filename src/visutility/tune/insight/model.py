@@ -11,6 +11,7 @@ import numpy as np
 
 from visutility.core.rng import rng
 from visutility.tune.insight.evidence import Array, Evidence
+from visutility.tune.one_thread import one_thread
 from visutility.tune.space import Mask, Units
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Hyper, Posterior, Prior, condition, fit
@@ -50,6 +51,7 @@ class Model:
         return self._plan.features(*self._plan.space.snap(units))
 
 
+@one_thread
 def model_of(seen: Evidence, *, points: int = POINTS) -> Model | None:
     """Return the process of these trials; None for fewer than four, all of one value, or a space without choice.
 

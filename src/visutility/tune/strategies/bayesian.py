@@ -13,6 +13,7 @@ import numpy as np
 from visutility.core.errors import InvalidSetting, StudyClosed
 from visutility.core.rng import rng
 from visutility.tune.listing import listing
+from visutility.tune.one_thread import one_thread
 from visutility.tune.space import Mask, Params, Units
 from visutility.tune.strategies._fresh import all_asked, fresh, taken
 from visutility.tune.strategies.sobol import sobol_point
@@ -81,6 +82,7 @@ class Bayesian(AbstractStrategy):
         if not isinstance(self.bend_inputs, bool):
             raise InvalidSetting(f"bend_inputs is {self.bend_inputs!r}", hint="give True or False")
 
+    @one_thread
     def suggest(self, state: State, number: int) -> Params:
         """Return the configuration of the greatest expected improvement that no trial has had.
 

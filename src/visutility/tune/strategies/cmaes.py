@@ -14,6 +14,7 @@ from typing import ClassVar, Final, final
 
 from visutility.core.errors import InvalidSetting
 from visutility.core.rng import rng
+from visutility.tune.one_thread import one_thread
 from visutility.tune.space import Params
 from visutility.tune.strategies._fresh import Tried, fresh
 from visutility.tune.strategies._replay import drawn, replayed
@@ -49,6 +50,7 @@ class CMAES(AbstractStrategy):
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 4):
             raise InvalidSetting(f"population is {size!r}", hint="give a whole number of at least 4, or None")
 
+    @one_thread
     def suggest(self, state: State, number: int) -> Params:
         """Return a draw from the distribution after the last complete generation."""
         if known := recalled(state):

@@ -14,6 +14,7 @@ import numpy as np
 
 from visutility.core.errors import InvalidSetting
 from visutility.core.rng import rng
+from visutility.tune.one_thread import one_thread
 from visutility.tune.space import Mask, Params, Space, Units
 from visutility.tune.strategies._evolution import plan
 from visutility.tune.strategies._fresh import Tried, fresh
@@ -71,6 +72,7 @@ class Local(AbstractStrategy):
         if not fits:
             raise InvalidSetting(f"step is {self.step!r}", hint=f"give a number above {LEAST}, at most {WIDEST}")
 
+    @one_thread
     def suggest(self, state: State, number: int) -> Params:
         """Return a step from the best trial of the present run, or the place where a new run begins."""
         if known := recalled(state):

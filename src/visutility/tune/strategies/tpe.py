@@ -16,6 +16,7 @@ import numpy as np
 
 from visutility.core.errors import InvalidSetting
 from visutility.core.rng import rng
+from visutility.tune.one_thread import one_thread
 from visutility.tune.space import Mask, Params, Units
 from visutility.tune.strategies._fresh import Tried, pending_rows
 from visutility.tune.strategies._order import FAILED, WORKED, Array, Indices, best_first
@@ -57,6 +58,7 @@ class TPE(AbstractStrategy):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidSetting(f"{what} is {value!r}", hint=f"give a whole number of at least {least}")
 
+    @one_thread
     def suggest(self, state: State, number: int) -> Params:
         """Return the draw with the greatest l(x) / g(x) that no trial has had."""
         draw = rng(state.seed, self.name, number)

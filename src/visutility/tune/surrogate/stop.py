@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
 from visutility.core.rng import rng
+from visutility.tune.one_thread import one_thread
 from visutility.tune.outlook import Outlook
 from visutility.tune.strategy import State
 from visutility.tune.surrogate.acquisition import configurations, latin
@@ -57,6 +58,7 @@ LARGEST: Final = float(np.finfo(float).max)
 SHARE: Final = 0.01  # of the way from the median to the best value: the least gain that matters
 
 
+@one_thread
 def outlook(
     state: State, trials: int, worth: float | None = None, cost: float = 1.0, unit: str = "trials"
 ) -> Outlook | None:
