@@ -1,10 +1,11 @@
 """Trials that re-tuning needs once the data changed, with each way of using the earlier studies, ours and Optuna's.
 
-A case is a model at one step of its changing data (`retune_tasks`), with the studies of the steps before as history:
-50 cold trials of TPE each, the same for all. What 50 cold trials of TPE reach at the step itself, the median of five
-studies, is the target; a figure is the number of trials to reach it, 50 where it is not reached. Then histories that
-mislead, each against our own engine without any, same seed: the true ones with their values negated, those of the same
-model on the other data set, and those of a random function of the same parameters.
+Two families: the quality benchmark's tasks as their training sets grow, and models on images that drift. A case is a
+model at one step of its changing data (`retune_tasks`), with the studies of the steps before as history: 50 cold trials
+of TPE each, the same for all. What 50 cold trials of TPE reach at the step itself, the median of five studies, is the
+target; a figure is the number of trials to reach it, 50 where it is not reached. Then histories that mislead, each
+against our own engine without any, same seed: the true ones with their values negated, those of the same model on the
+other data set, and those of a random function of the same parameters.
 
 The constants of the engine's memory were chosen on analytic functions and the cases marked `choose`; the others report.
 """
@@ -19,14 +20,15 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from benchmarks.tuning.retune_tasks import FASHION, Sequence, have, remembered, sequences
+from benchmarks.tuning.retune_tasks import FASHION, Growing, Sequence, drifting, growing, have, remembered
 from visutility.core.rng import rng
 from visutility.tune import STRATEGIES, Choice, Int, Params, Past, Space, Study
 
 CAP: Final = 50
 TARGETS: Final = range(5)  # seeds of the cold studies whose median result is the target
-RETUNED: Final = (2, 4)  # steps
-MISLEADING: Final = ("inverted", "other data", "unrelated")
+FAMILIES: Final = ("growing", "drifting")
+RETUNED: Final = {"growing": (1, 2, 3), "drifting": (2, 4)}  # steps
+MISLEADING: Final = {"growing": ("inverted", "unrelated"), "drifting": ("inverted", "other data", "unrelated")}
 
 Objective = Callable[[Params], float]
 Trials = list[tuple[Params, float]]
@@ -37,7 +39,7 @@ Trials = list[tuple[Params, float]]
 class Case:
     """One re-tuning: a sequence, the step it has come to, and the seed of everything random."""
 
-    sequence: Sequence
+    sequence: Sequence | Growing
     step: int
     seed: int
 
@@ -59,7 +61,7 @@ class Case:
         if kind == "unrelated":
             return [unrelated_study(self.sequence, step, self.seed + 100) for step in range(self.step)]
         source = self.sequence
-        if kind == "other data":
+        if kind == "other data" and isinstance(source, Sequence):
             source = other(source)
         studies = [cold_study(source, step, self.seed + 100) for step in range(self.step)]
         return [[(p, -v) for p, v in trials] for trials in studies] if kind == "inverted" else studies
@@ -72,14 +74,14 @@ def other(sequence: Sequence) -> Sequence:
     return replace(sequence, data=data, change=change)
 
 
-def cold_study(sequence: Sequence, step: int, seed: int) -> Trials:
+def cold_study(sequence: Sequence | Growing, step: int, seed: int) -> Trials:
     """A study of 50 trials by TPE, without a history."""
     name = [TPE, sequence.name, step, seed]
     found = remembered(name, lambda: tpe(sequence.space, lambda params: sequence.value(params, step), seed))
     return [(params, value) for params, value in found]
 
 
-def unrelated_study(sequence: Sequence, step: int, seed: int) -> Trials:
+def unrelated_study(sequence: Sequence | Growing, step: int, seed: int) -> Trials:
     """The same of a random smooth function of the parameters, which moves a little from step to step."""
     space = sequence.space
     draw = rng(seed, "unrelated", sequence.name)
@@ -112,6 +114,20 @@ def ours(case: Case, target: float, history: Many[Trials], strategy: str = "baye
     """Our engine with this history."""
     pasts = [Past(f"step {at}", case.space, tuple(trials)) for at, trials in enumerate(history)]
     study = Study(case.space, strategy=strategy, seed=case.seed, history=pasts)
+
+    def ask() -> tuple[Any, Params]:
+        trial = study.ask()
+        return trial, trial.params
+
+    return until(ask, study.tell, case, target)
+
+
+def informed(case: Case, target: float, _: Many[Trials]) -> int:
+    """What no history can beat: our cold engine, told beforehand a study of 50 TPE trials at this very step."""
+    study = Study(case.space, strategy="bayesian", seed=case.seed)
+    for params, value in cold_study(case.sequence, case.step, case.seed + 100):
+        study.enqueue(params)
+        study.tell(study.ask(), value)
 
     def ask() -> tuple[Any, Params]:
         trial = study.ask()
@@ -228,6 +244,7 @@ def runners() -> dict[str, Runner]:
     found: dict[str, Runner] = {
         "visutility": ours,
         "visutility, cold": lambda case, target, _: ours(case, target, ()),
+        "visutility, given a study of the changed data": informed,
         "random": lambda case, target, _: ours(case, target, (), "random"),
         "earlier winners, then random": portfolio,
     }
@@ -245,11 +262,11 @@ def runners() -> dict[str, Runner]:
 # -- what is printed -------------------------------------------------------------------------------------------------
 
 
-def cases(seeds: Many[int], *, choose: bool | None) -> Iterator[Case]:
-    """Every case of one half, or of both."""
-    for sequence in sequences():
+def cases(family: str, seeds: Many[int], *, choose: bool | None) -> Iterator[Case]:
+    """Every case of one half of a family, or of both halves."""
+    for sequence in growing() if family == "growing" else drifting():
         if choose is None or sequence.choose == choose:
-            for step in RETUNED:
+            for step in RETUNED[family]:
                 for seed in seeds:
                     yield Case(sequence, step, seed)
 
@@ -259,7 +276,7 @@ def helping(chosen: Many[Case], who: dict[str, Runner]) -> dict[str, list[int]]:
     return {name: [run(case, case.target(), case.history()) for case in chosen] for name, run in who.items()}
 
 
-def misleading(chosen: Many[Case], kinds: Many[str] = MISLEADING) -> dict[str, list[tuple[int, int]]]:
+def misleading(chosen: Many[Case], kinds: Many[str]) -> dict[str, list[tuple[int, int]]]:
     """Trials to the target with a misleading history and without, by kind and case."""
     cold = [ours(case, case.target(), ()) for case in chosen]
     return {
@@ -276,43 +293,57 @@ def upper(differences: Many[float], draws: int = 10_000) -> float:
 
 
 def main(argv: Many[str] | None = None) -> int:
-    """Print both tables."""
+    """Print both tables of each family."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="two cases, to see that it runs")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of a case where history helps (default 3)")
-    parser.add_argument("--misled", type=int, default=4, help="seeds of a case where it misleads (default 4)")
+    parser.add_argument("--family", choices=FAMILIES, nargs="+", default=FAMILIES, help="which sequences")
+    parser.add_argument("--seeds", type=int, default=4, help="seeds of a case (default 4)")
     parser.add_argument("--half", choices=("report", "choose", "both"), default="report", help="which cases")
+    parser.add_argument("--ours", action="store_true", help="leave the peers out")
     given = parser.parse_args(argv)
-    choose = {"report": False, "choose": True, "both": None}[given.half]
     if not have("fashion"):
         print(f"no Fashion-MNIST at {FASHION} (set FASHION_MNIST): digits alone")
     if not OPTUNA and "tpe" not in STRATEGIES:
         print("Optuna is not installed, and without TPE there is no target: nothing to do")
         return 0
-    helped, misled = list(cases(range(given.seeds), choose=choose)), list(cases(range(given.misled), choose=choose))
-    if given.quick:
-        helped, misled = helped[:2], misled[:1]
-    print(f"{len(helped)} cases; TPE: {TPE}; trials to what 50 cold trials reach\n")
+    who = {name: run for name, run in runners().items() if not (given.ours and name.startswith("Optuna"))}
+    for family in given.family:
+        found = list(
+            cases(family, range(given.seeds), choose={"report": False, "choose": True, "both": None}[given.half])
+        )
+        print_helped(family, found[:2] if given.quick else found, who)
+        print_misled(family, found[:1] if given.quick else found)
+    return 0
+
+
+def print_helped(family: str, chosen: Many[Case], who: dict[str, Runner]) -> None:
+    """Print how many trials each needs with the true history."""
+    print(f"\n{family}, {len(chosen)} cases; TPE: {TPE}; trials to what 50 cold trials of it reach\n")
     print("| | median | mean | within 10 | at once |\n| --- | --: | --: | --: | --: |")
-    for name, counts in helping(helped, runners()).items():
+    for name, run in who.items():
+        counts = helping(chosen, {name: run})[name]
         print(
             f"| {name} | {statistics.median(counts):g} | {statistics.mean(counts):.1f} "
             f"| {np.mean([c <= 10 for c in counts]):.0%} | {np.mean([c == 1 for c in counts]):.0%} |",
             flush=True,
         )
-    kinds = [kind for kind in MISLEADING if kind != "other data" or have("fashion")]
-    print(f"\n{len(misled) * len(kinds)} pairs\n")
-    print("| history | mean | cold | worse by | upper 95 % |\n| --- | --: | --: | --: | --: |")
-    found = misleading(misled, kinds)
+
+
+def print_misled(family: str, chosen: Many[Case]) -> None:
+    """Print what each kind of misleading history costs."""
+    kinds = [kind for kind in MISLEADING[family] if kind != "other data" or have("fashion")]
+    heads = ("history", "pairs", "mean", "cold", "worse by", "upper 95 %", "most")
+    print("\n| " + " | ".join(heads) + " |\n| --- " + "| --: " * 6 + "|")
+    found = misleading(chosen, kinds)
     found["all"] = [pair for pairs in list(found.values()) for pair in pairs]
     for kind, pairs in found.items():
         off = [warm - cold for warm, cold in pairs]
         means = [statistics.mean(side) for side in zip(*pairs, strict=True)]
         print(
-            f"| {kind} | {means[0]:.1f} | {means[1]:.1f} | {statistics.mean(off):+.2f} | {upper(off):+.2f} |",
+            f"| {kind} | {len(pairs)} | {means[0]:.1f} | {means[1]:.1f} | {statistics.mean(off):+.2f} "
+            f"| {upper(off):+.2f} | {max(off):+d} |",
             flush=True,
         )
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Models re-tuned as their data change: digits and Fashion-MNIST under growing drift, and growing training sets.
+"""Models re-tuned as their data change: 24 tasks whose training sets grow, and models on images under growing drift.
 
-A sequence is a data set, a kind of model and a way of changing; its steps 0 to 4 are the same model on data that moved
-further. Every value is what a real model, trained at that step, makes of fresh rows of that step: log loss or error,
-lower is better. Values are kept on disk by their content, since training is what a run of the benchmark costs.
+A growing task is one of the quality benchmark's, with ever more of its training rows. A drifting sequence is a data set
+(digits, Fashion-MNIST), a kind of model and a way of changing; its steps 0 to 4 are the same model on data that moved
+further. Every value is what a real model, trained at that step, makes of held-out rows: log loss or error, lower is
+better. Values are kept on disk by their content, since training is what a run of the benchmark costs.
 """
 
 import gzip
 import json
+import math
 import os
 import sqlite3
 import warnings
@@ -19,15 +21,17 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from benchmarks.tuning.task import Task
+from benchmarks.tuning.tasks import DEV, REPORTED
 from visutility.core.codec import dumps
 from visutility.core.rng import rng
 from visutility.data.corruptions import corrupt
 from visutility.tune import Choice, Equals, Float, Int, Params, Space
 
-STEPS: Final = 5
 ROOT: Final = Path(__file__).resolve().parents[2]
 CACHE: Final = ROOT / "build" / "bench-cache"
 FASHION: Final = Path(os.environ.get("FASHION_MNIST", ROOT.parent / "shared" / "data" / "fashion-mnist"))
+SHARES: Final = (0.4, 0.55, 0.75, 1.0)  # of the training rows of a growing task, at each step
 GROWTH: Final = (100, 135, 180, 245, 330)  # rows trained on at each step, the former ones among them
 DRIFTS: Final = {"noise": "gaussian-noise", "rotation": "rotation", "contrast": "contrast"}
 SEVERITY: Final = 0.6  # more of it at each step
@@ -198,7 +202,36 @@ class Sequence:
         return min(value, 10.0) if np.isfinite(value) else 10.0
 
 
-def sequences() -> list[Sequence]:
+@final
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """One of the quality benchmark's tasks (`tasks`) while its training set grows, the judged rows being the same."""
+
+    task: Task = field(repr=False)
+    choose: bool
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return self.task.space
+
+    @property
+    def name(self) -> str:
+        """The task and how it changes."""
+        return f"{self.task.name}-grows"
+
+    def value(self, params: Params, step: int) -> float:
+        """The loss once the rows of this step are there, lower is better; a model that cannot be fitted has 10."""
+        value = self.task.grown_to(SHARES[step]).evaluate(params)
+        return min(value, 10.0) if math.isfinite(value) else 10.0
+
+
+def growing() -> list[Growing]:
+    """All 24 tasks of the quality benchmark, in the same halves."""
+    return [Growing(task, choose=True) for task in DEV] + [Growing(task, choose=False) for task in REPORTED]
+
+
+def drifting() -> list[Sequence]:
     """All sequences whose data are here: two data sets, four models, three ways of changing. Every other one may be
     used to choose constants; each half has every data set, model and change."""
     changes = {"digits": ("rotation", "noise", "growth"), "fashion": ("contrast", "noise", "growth")}

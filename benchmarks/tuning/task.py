@@ -2,8 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -17,6 +19,7 @@ Params = Mapping[str, Any]
 Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x to fit, y to fit, x to judge, y to judge
 WORST = 10.0  # of 1 - R²: beyond it a model is simply wrong
 LEAST_SHARE = 1e-4  # probabilities below it count as it
+ROWS: ContextVar[float] = ContextVar("rows", default=1.0)  # share of the rows to fit that there are yet
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,15 @@ class Task:
     space: Space
     run: Callable[[Params], float]
     version: int = 1
+
+    def grown_to(self, share: float) -> "Task":
+        """Return the task while only the first `share` of its rows to fit are there; the rows to judge are the same."""
+
+        def run(params: Params) -> float:
+            with rows(share):
+                return self.run(params)
+
+        return replace(self, name=f"{self.name}@{share:g}", run=run)
 
     def evaluate(self, params: Params) -> float:
         """Return the loss of a configuration, from the disk where it was kept before."""
@@ -50,6 +62,23 @@ class Task:
             except (ValueError, FloatingPointError, np.linalg.LinAlgError):
                 return math.nan
         return value if math.isfinite(value) else math.nan
+
+
+@contextmanager
+def rows(share: float) -> Iterator[None]:
+    """Let models be fitted to the first `share` of their rows."""
+    token = ROWS.set(share)
+    try:
+        yield
+    finally:
+        ROWS.reset(token)
+
+
+def there(data: Data) -> Data:
+    """The data with those rows to fit that there are."""
+    x, y, u, v = data
+    count = round(ROWS.get() * len(y))
+    return x[:count], y[:count], u, v
 
 
 @cache
@@ -82,20 +111,20 @@ def split(x: np.ndarray, y: np.ndarray, fit: int, judge: int, name: str, *, regr
 
 def error(model: Any, data: Data) -> float:
     """Share of rows classified wrongly."""
-    x, y, u, v = data
+    x, y, u, v = there(data)
     return float(np.mean(model.fit(x, y).predict(u) != v))
 
 
 def log_loss(model: Any, data: Data) -> float:
     """Mean of -log of the probability given to the true class."""
-    x, y, u, v = data
+    x, y, u, v = there(data)
     given = model.fit(x, y).predict_proba(u)[np.arange(len(v)), np.searchsorted(model.classes_, v)]
     return float(-np.log(np.maximum(given, LEAST_SHARE)).mean())
 
 
 def unexplained(model: Any, data: Data) -> float:
     """1 - R²: 0 is perfect, 1 no better than the mean."""
-    x, y, u, v = data
+    x, y, u, v = there(data)
     predicted = np.ravel(model.fit(x, y).predict(u))
     if not np.isfinite(predicted).all():
         return math.nan
