@@ -24,7 +24,7 @@ from visutility.tune.surrogate.beliefs import believed
 from visutility.tune.surrogate.failure import Success, success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Prior
-from visutility.tune.surrogate.leaving import study_alone, values_to_leave
+from visutility.tune.surrogate.leaving import silences, study_alone
 from visutility.tune.surrogate.memory import Memory, recall, turn_of_past
 from visutility.tune.surrogate.model import FIRST, Seen, bent_process_of, process_of, rows_seen
 from visutility.tune.surrogate.multi import processes
@@ -97,8 +97,8 @@ class Bayesian(AbstractStrategy):
         one = state.problem.objectives == 1
         memory = recall(state.history, plan) if plan.parameters and one else None
         needed, turn = self.initial, number
-        if memory is not None and (count := values_to_leave(state, seen, memory)) is not None:
-            return self._alone(state, seen, memory, count, number)
+        if memory is not None and (silent := silences(state, seen, memory))[-1]:
+            return self._alone(state, memory, silent, number)
         if memory is not None:
             belief = memory.belief(seen)
             useless = belief.useless > USELESS
@@ -117,11 +117,11 @@ class Bayesian(AbstractStrategy):
             return state.space.decode(best[0])
         return _untried(state, seen, best) or _spread(state, plan, turn, draw)
 
-    def _alone(self, state: State, seen: Seen, memory: Memory, count: int, number: int) -> Params:
-        """What the study suggests that has left its history for good after so many values."""
+    def _alone(self, state: State, memory: Memory, silent: list[bool], number: int) -> Params:
+        """What the study suggests while it does not listen to its history."""
         first = self.suggest(State(state.space, state.seed, problem=state.problem), 0)
-        rest, less = study_alone(state, seen, memory, count, first)
-        found = self.suggest(rest, number - less)
+        rest, at = study_alone(state, memory, silent, number, first)
+        found = self.suggest(rest, at)
         asked_before = state.space.key(found) in taken(state)
         return self.suggest(replace(state, history=()), number) if asked_before else found
 
