@@ -42,9 +42,7 @@ class Case:
     sequence: Sequence | Growing
     step: int
     seed: int
-    slack: float = (
-        0.0  # how far from the target is near enough, as a share of the way there from a random configuration
-    )
+    slack: float = 0.0  # so near is near enough, as a share of the way from a random configuration to the target
 
     @property
     def space(self) -> Space:
