@@ -318,10 +318,9 @@ def main(argv: Many[str] | None = None) -> int:
         print("Optuna is not installed, and without TPE there is no target: nothing to do")
         return 0
     who = {name: run for name, run in runners().items() if not (given.ours and name.startswith("Optuna"))}
+    choose = {"report": False, "choose": True, "both": None}[given.half]
     for family in given.family:
-        found = list(
-            cases(family, range(given.seeds), choose={"report": False, "choose": True, "both": None}[given.half])
-        )
+        found = list(cases(family, range(given.seeds), choose=choose, slack=given.slack))
         print_helped(family, found[:2] if given.quick else found, who)
         print_misled(family, found[:1] if given.quick else found)
     return 0
@@ -329,7 +328,9 @@ def main(argv: Many[str] | None = None) -> int:
 
 def print_helped(family: str, chosen: Many[Case], who: dict[str, Runner]) -> None:
     """Print how many trials each needs with the true history."""
-    print(f"\n{family}, {len(chosen)} cases; TPE: {TPE}; trials to what 50 cold trials of it reach\n")
+    print(
+        f"\n{family}, {len(chosen)} cases; TPE: {TPE}; trials to what 50 cold trials of it reach, less {chosen[0].slack:.0%}\n"
+    )
     print("| | median | mean | within 10 | at once |\n| --- | --: | --: | --: | --: |")
     for name, run in who.items():
         counts = helping(chosen, {name: run})[name]
