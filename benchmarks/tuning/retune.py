@@ -328,9 +328,8 @@ def main(argv: Many[str] | None = None) -> int:
 
 def print_helped(family: str, chosen: Many[Case], who: dict[str, Runner]) -> None:
     """Print how many trials each needs with the true history."""
-    print(
-        f"\n{family}, {len(chosen)} cases; TPE: {TPE}; trials to what 50 cold trials of it reach, less {chosen[0].slack:.0%}\n"
-    )
+    near = f", or come within {chosen[0].slack:.0%}" if chosen[0].slack else ""
+    print(f"\n{family}, {len(chosen)} cases; TPE: {TPE}; trials to what 50 cold trials of it reach{near}\n")
     print("| | median | mean | within 10 | at once |\n| --- | --: | --: | --: | --: |")
     for name, run in who.items():
         counts = helping(chosen, {name: run})[name]
