@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 from benchmarks.tuning.memo import Memo
-from benchmarks.tuning.task import Task
+from benchmarks.tuning.task import Task, error, table
 from benchmarks.tuning.tasks import DEV, REPORTED, TASKS
 
 from visutility.core.rng import rng
@@ -57,3 +58,25 @@ def test_an_evaluation_is_kept_on_disk_and_not_made_again(tmp_path, monkeypatch)
     assert math.isnan(again.get(Memo.key("kept", 1, {"x": 0.75})) or 0.0)
     assert again.get(Memo.key("kept", 2, {"x": 0.25})) is None
     again.close()
+
+
+def test_a_growing_task_fits_its_first_rows_and_judges_the_same():
+    """The model is told apart from one of all rows by what it was fitted to, and the rows to judge stay."""
+    fitted, judged = [], []
+
+    class Model:
+        def fit(self, x, y):
+            fitted.append(len(x))
+            return self
+
+        def predict(self, x):
+            judged.append(len(x))
+            return np.zeros(len(x))
+
+    task = Task("counts", Space({"x": Float(0.0, 1.0)}), lambda _: error(Model(), table("digits", 200, 300)))
+    for share in (0.4, 0.75, 1.0):
+        task.grown_to(share).fit({"x": 0.5})
+    task.fit({"x": 0.5})
+    assert fitted == [80, 150, 200, 200]
+    assert judged == [300] * 4
+    assert task.grown_to(0.4).name == "counts@0.4"
