@@ -24,7 +24,7 @@ from visutility.tune.surrogate.beliefs import believed
 from visutility.tune.surrogate.failure import Success, success
 from visutility.tune.surrogate.features import Layout, layout
 from visutility.tune.surrogate.gp import Array, Prior
-from visutility.tune.surrogate.leaving import silences, study_alone
+from visutility.tune.surrogate.leaving import TRIED, silences, study_alone
 from visutility.tune.surrogate.memory import Memory, recall, turn_of_past
 from visutility.tune.surrogate.model import FIRST, Seen, bent_process_of, process_of, rows_seen
 from visutility.tune.surrogate.multi import processes
@@ -122,8 +122,9 @@ class Bayesian(AbstractStrategy):
         first = self.suggest(State(state.space, state.seed, problem=state.problem), 0)
         rest, at = study_alone(state, memory, silent, number, first)
         found = self.suggest(rest, at)
-        asked_before = state.space.key(found) in taken(state)
-        return self.suggest(replace(state, history=()), number) if asked_before else found
+        asked = [(o.number, o.params) for o in state.observed] + list(state.pending)
+        early = [params for of, params in asked if of < TRIED]  # `rest` knows of the others
+        return self.suggest(replace(state, history=()), number) if found in early else found
 
     def _own(self, state: State, plan: Layout, seen: Seen, number: int, draw: np.random.Generator) -> Units:
         """What the study's own trials speak for, best first: over the whole space, or around its best trial."""
