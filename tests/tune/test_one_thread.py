@@ -21,6 +21,20 @@ for _ in range(70):
 print([trial.params for trial in study.trials])
 """
 
+FORK = """
+import os, threading
+from visutility.tune.one_thread import one_thread
+inside, leave = threading.Event(), threading.Event()
+thinking = threading.Thread(target=one_thread(lambda: (inside.set(), leave.wait(0.2))))
+thinking.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    one_thread(lambda: None)()
+    os._exit(7)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
 
 def threads():
     """How many each BLAS library may use now."""
@@ -73,6 +87,12 @@ def test_calls_in_two_threads_come_one_after_the_other():
         worker.join()
     assert found == [{1}] * 150
     assert threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_forked_while_another_thread_thinks_can_think_too():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], timeout=60, check=False)
+    assert done.returncode == 7
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from visutility.core.errors import InvalidSetting, InvalidSpace, StudyClosed
 from visutility.core.rng import rng
 from visutility.testing import strategies as suite
 from visutility.testing.strategies import STRATEGY_CHECKS
-from visutility.tune import STRATEGIES, AbstractStrategy, Choice, Equals, Float, Int, Past, Space, State
+from visutility.tune import STRATEGIES, AbstractStrategy, Choice, Equals, Float, Int, Past, Space, State, Study
 from visutility.tune.strategies import _digital
 from visutility.tune.strategies.grid import Grid
 from visutility.tune.strategies.random import Random
@@ -311,3 +311,17 @@ def test_nothing_abstract_can_be_made():
 
     with pytest.raises(TypeError, match="suggest"):
         Nothing()
+
+
+@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"grid"}))
+def test_a_deterministic_objective_is_never_asked_twice_where_some_options_have_no_number(name):
+    """An infinite space, two of whose options are one configuration each."""
+    space = Space({"m": Choice(["a", "b", "c"]), "x": Float(0.0, 1.0, when=Equals("m", "a"))})
+    for seed in range(3):
+        study = Study(space, strategy=name, seed=seed, deterministic=True)
+        asked = set()
+        for _ in range(15):
+            trial = study.ask()
+            asked.add(space.key(trial.params))
+            study.tell(trial, {"a": trial.params.get("x", 0.0) - 0.5, "b": 0.2, "c": 0.3}[trial.params["m"]])
+        assert len(asked) == 15

@@ -5,6 +5,7 @@ differ with the number of cores, and from there on so do the trials. For the mat
 each other longer than they work, besides.
 """
 
+import os
 import threading
 from collections.abc import Callable
 from functools import cache, wraps
@@ -14,6 +15,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _alone: Final = threading.RLock()  # the number of threads is the process's: who changes it gives it back
+
+if hasattr(os, "register_at_fork"):  # a fork waits for another thread's suggestion, or its child would for ever
+    os.register_at_fork(before=_alone.acquire, after_in_parent=_alone.release, after_in_child=_alone.release)
 
 
 def one_thread(function: Callable[P, R]) -> Callable[P, R]:

@@ -49,21 +49,23 @@ def all_asked(state: State) -> bool:
     return size is not None and len(state.observed) + len(state.pending) >= size == len(taken(state))
 
 
-def fresh(state: State, draw: Callable[[], Params]) -> Params:
-    """Return the first draw if the space is infinite, else one that no trial has had while such are found.
+def fresh(state: State, draw: Callable[[], Params], *, always: bool = False) -> Params:
+    """Return a draw that no trial has had while such are found; after 32 in vain, any.
 
-    After 32 draws in vain, a space of at most 4096 configurations is searched for one that is left.
+    Then a space of at most 4096 configurations is searched for one that is left. In an infinite space, where a
+    configuration comes twice only if its conditions leave nothing continuous active, the first draw is returned as it
+    comes, unless the objective is deterministic or the caller wants it checked `always`.
     """
     params = draw()
     size = state.space.size
-    if size is None:
+    if size is None and not (always or state.problem.deterministic):
         return params
     tried = Tried(state)
     for _ in range(_TRIES):
         if state.space.encode(params)[0] not in tried:
             return params
         params = draw()
-    if size <= _LISTED and len(known := taken(state)) < size:
+    if size is not None and size <= _LISTED and len(known := taken(state)) < size:
         untried = (p for p in map(listing(state.space).nth, range(size)) if state.space.key(p) not in known)
         return next(untried, params)
     return params

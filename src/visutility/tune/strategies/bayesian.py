@@ -234,7 +234,8 @@ def _spread(state: State, plan: Layout, number: int, draw: np.random.Generator) 
         beliefs = believed(state.space, state.problem.priors, plan)
         place = beliefs.drawn(place[None])[0] if number else beliefs.mode(np.full(state.space.dim, 0.5))
     places = [place]
-    found = fresh(state, lambda: state.space.decode(places.pop() if places else draw.random(state.space.dim)))
+    dim, decode = state.space.dim, state.space.decode
+    found = fresh(state, lambda: decode(places.pop() if places else draw.random(dim)), always=True)
     size = state.space.size
     if size is None or not state.problem.deterministic or state.space.key(found) not in (tried := taken(state)):
         return found
