@@ -247,6 +247,22 @@ SPACES_REFUSED = {
 }
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_a_stored_step_wider_than_the_range_is_read_as_one_value(log):
+    """It was allowed once: a space that was stored then has the digest it had."""
+    kept = {"kind": "int", "low": 1, "high": 4, "log": log, "step": 5, "when": None}
+    space = Space.from_json({"parameters": [["k", kept]]})
+    assert space.to_json() == {"parameters": [["k", kept]]}
+    assert pickle.loads(pickle.dumps(space)) == space
+    assert space.size == 1
+    assert space.decode([0.9]) == space.validate({"k": 1}) == space.adopt({"k": 4}) == {"k": 1}
+    assert space.decode(space.snap(np.array([[0.9]]))[0][0]) == {"k": 1}
+    with pytest.raises(InvalidParameter):
+        space.validate({"k": 4})
+    with pytest.raises(InvalidSpace, match="not a whole number"):
+        Space.from_json({"parameters": [["k", {**kept, "high": 3.5}]]})
+
+
 @pytest.mark.parametrize("case", SPACES_REFUSED)
 def test_malformed_spaces_are_refused(case):
     make, says = SPACES_REFUSED[case]

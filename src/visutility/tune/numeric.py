@@ -224,3 +224,15 @@ class Int:
             raise refused(name, value, "is not a finite number")
         inside = min(max(given, self.low), self.high)
         return self.nth(min(round((inside - self.low) / self.step), self.count - 1))
+
+
+def stored_int(low: Any, high: Any, *, log: Any, step: Any, when: Equals | None) -> Int:
+    """Return the `Int` that was stored with these fields, a step wider than its range included: `low` alone.
+
+    Such a step was allowed once; what was stored then stays readable, with the digest it had.
+    """
+    if not low < high < low + step:
+        return Int(low, high, log=log, step=step, when=when)
+    whole_range, found = Int(low, high, log=log, when=when), Int(low, low, log=log, step=step, when=when)
+    object.__setattr__(found, "high", whole_range.high)
+    return found

@@ -6,7 +6,7 @@ the cube. Immutable, hashable and JSON-able.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, final
 
@@ -17,7 +17,7 @@ from visutility.core.codec import dumps, sha256
 from visutility.core.errors import InvalidParameter, InvalidSpace
 from visutility.tune.choice import Choice
 from visutility.tune.conditions import Parameter, allowed_values, count, parents_first
-from visutility.tune.numeric import Float, Int
+from visutility.tune.numeric import Float, Int, stored_int
 from visutility.tune.values import Equals, Params, Units, Value
 
 __all__ = ["Choice", "Equals", "Float", "Int", "Parameter", "Params", "Space", "Units", "Value"]
@@ -234,5 +234,5 @@ def _parameter_from_json(data: Mapping[str, Any]) -> Parameter:
     when = None if stored is None else Equals(stored["name"], *stored["values"])
     if data["kind"] == "choice":
         return Choice(data["options"], ordered=data["ordered"], when=when)
-    kinds: dict[str, type[Float] | type[Int]] = {"float": Float, "int": Int}
+    kinds: dict[str, Callable[..., Float | Int]] = {"float": Float, "int": stored_int}
     return kinds[data["kind"]](data["low"], data["high"], log=data["log"], step=data["step"], when=when)
