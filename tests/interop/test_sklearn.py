@@ -180,8 +180,10 @@ def test_failed_candidates_are_failed_trials(iris, batch):
 
 
 def test_nothing_fits(iris):
+    search = StudySearchCV(SVC(), {"C": [-1.0, -2.0]}, n_iter=2, cv=2)
     with pytest.raises(ValueError, match="fits failed"):
-        StudySearchCV(SVC(), {"C": [-1.0, -2.0]}, n_iter=2, cv=2).fit(*iris)
+        search.fit(*iris)
+    assert [t.state for t in search.study_.trials] == ["failed", "failed"]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
@@ -222,6 +224,29 @@ def test_a_parameter_that_only_failed_candidates_have_is_a_column(iris):
     assert np.isnan(results["mean_test_score"]).tolist() == poly
     assert [rank for rank, failed in zip(results["rank_test_score"], poly, strict=True) if failed] == [2, 2]
     assert search.best_params_ == {"kernel": "rbf"}
+
+
+@pytest.mark.parametrize("sizes", [[(0,), (-1, 4)], [(0, 2), (0, 3)], [(0, (1, 2)), (0,)], [[0, 1], [0, 2]]])
+def test_failed_candidates_may_have_values_that_are_no_numbers(iris, sizes):
+    class Layered(SVC):
+        def __init__(self, sizes=None, C=1.0):
+            super().__init__(C=C)
+            self.sizes = sizes
+
+        def fit(self, X, y):
+            if self.sizes is not None:
+                raise ValueError("no units")
+            return super().fit(X, y)
+
+    given = [{"C": [1.0, 2.0]}, {"sizes": sizes}]
+    search = StudySearchCV(Layered(), given, n_iter=4, cv=2, strategy="grid", batch=1)
+    with pytest.warns(FitFailedWarning, match="every fit of 2 candidates"):
+        search.fit(*iris)
+    results = search.cv_results_
+    column = results["param_sizes"]
+    assert [None if one is np.ma.masked else one for one in column] == [p.get("sizes") for p in results["params"]]
+    assert np.ma.getmaskarray(column).sum() == 2
+    assert len(search.study_.trials) == 4
 
 
 def test_a_failed_candidate_is_fitted_once(iris):

@@ -43,13 +43,22 @@ def _missing(key: str, error_score: float) -> float:
 def _extended(column: Any, params: Mapping[int, dict[str, Any]], fitted: list[int], name: str) -> Any:
     """A masked column (n,) of a parameter's values, of a type that holds those of the fitted rows and the others."""
     values = [one[name] for row, one in params.items() if name in one and (row not in fitted or column is None)]
-    types = [np.asarray(value).dtype for value in values] + ([] if column is None else [column.dtype])
+    types = [_type(value) for value in values] + ([] if column is None else [column.dtype])
     plain = all(one.kind in "biuf" for one in types) and len({one.kind == "b" for one in types}) == 1
     found = MaskedArray(np.empty(len(params), dtype=np.result_type(*types) if plain else object), mask=True)
     for row, one in params.items():
         if name in one:
             found[row] = one[name]
     return found
+
+
+def _type(value: Any) -> np.dtype[Any]:
+    """The type of a column that can hold this value in one of its places."""
+    try:
+        made = np.asarray(value)
+    except (TypeError, ValueError):  # rows of several lengths, or what cannot be looked into
+        return np.dtype(object)
+    return made.dtype if made.ndim == 0 else np.dtype(object)
 
 
 def _ranks(means: Any) -> Any:

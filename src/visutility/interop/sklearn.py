@@ -114,8 +114,8 @@ class StudySearchCV(RandomizedSearchCV):  # type: ignore[misc]  # scikit-learn h
                 else:
                     _tell(study, trial, results, at, self._metric(results))
             done += len(trials)
+        self.study_snapshot_ = study.snapshot()  # before what may raise: the trials are not lost by it
         table.close()
-        self.study_snapshot_ = study.snapshot()
 
     def _failure(self) -> Result:
         """What the study is told of a candidate none of whose fits worked: its score, where it has one."""
