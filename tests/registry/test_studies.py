@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -198,6 +199,21 @@ def test_reports_decide_as_in_memory(store):
     assert [s.report(bad, 0, 0.5) for s in (study, memory, again)] == [False, False, True]  # a step is judged once
     assert again.prune(bad) == memory.prune(bad)
     assert study.ask() == memory.ask()
+
+
+def test_numpy_integers_are_whole_numbers(store):
+    with store.write("create") as tx:
+        whole = {"seed": np.int64(3), "budget": np.int64(3), "workers": np.int64(2)}
+        studies.create(tx, name="numpy", space=SPACE, strategy="random", by="a", why="b", **whole)
+    durable, memory = DurableStudy(store, "numpy"), Study(SPACE, strategy="random", seed=3, budget=3)
+    for study in (durable, memory):
+        for trial in study.ask_batch(np.int64(4)):
+            assert study.report(trial, np.int64(1), 0.5)
+            with pytest.raises(InvalidObservation, match="too large"):
+                study.report(trial, 2**63, 0.5)
+            study.tell(trial, 0.5)
+    assert durable.trials == memory.trials
+    assert (durable.record.seed, durable.record.budget) == (3, 3)
 
 
 def test_it_has_every_call_of_a_study_in_memory():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from visutility.core.errors import InvalidObservation, InvalidSetting
@@ -67,6 +68,14 @@ def test_reports_are_checked():
     for step in (-1, 1.5, True, "1", None):
         with pytest.raises(InvalidObservation, match="step"):
             check_report(step, 1.0, {})
+    assert check_report(2**63 - 1, 1.0, {1: 0.5})
+    assert check_report(np.int64(3), 1.0, {1: 0.5})
+    for step in (2**63, np.uint64(2**63)):  # as in the database
+        with pytest.raises(InvalidObservation, match="too large") as refused:
+            check_report(step, 1.0, {})
+        assert "at most 63 bits" in refused.value.hint
+    with pytest.raises(InvalidObservation, match="step"):
+        check_report(np.True_, 1.0, {})
     with pytest.raises(InvalidObservation, match="below the last"):
         check_report(2, 1.0, {1: 0.5, 3: 0.5})
     with pytest.raises(InvalidObservation, match="'low' is not a number"):

@@ -220,7 +220,7 @@ def test_a_grid_that_is_used_up_closes_the_study():
         study.ask()
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2"])
+@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2", np.True_, np.int64(0), np.float64(1.0)])
 def test_bad_batch_sizes_are_refused(n):
     study = Study(SPACE)
     with pytest.raises(InvalidSetting, match="batch size"):
@@ -238,6 +238,8 @@ def test_bad_batch_sizes_are_refused(n):
         ({"seed": True}, InvalidSetting, "seed True"),
         ({"objective": ""}, InvalidSetting, "objective ''"),
         ({"budget": 0}, InvalidSetting, "budget 0"),
+        ({"budget": np.True_}, InvalidSetting, "budget True|budget np.True_"),
+        ({"workers": np.float64(2.0)}, InvalidSetting, "workers"),
         ({"budget": 0, "strategy": Grid()}, InvalidSetting, "budget 0"),
         ({"history": {"lr": 1}}, InvalidSetting, "is not a list of studies"),
         ({"history": [3]}, InvalidSetting, "is no earlier study"),
@@ -250,6 +252,19 @@ def test_bad_arguments_are_refused(arguments, error, says):
     with pytest.raises(error, match=says) as refused:
         Study(**{"space": SPACE, **arguments})
     assert refused.value.hint
+
+
+@pytest.mark.parametrize("strategy", ["random", "auto", Grid()])
+def test_numpy_integers_are_whole_numbers(strategy):
+    plain, ours = (
+        Study(SPACE, "minimize", strategy, seed=kind(3), budget=kind(4), workers=kind(2)) for kind in (int, np.int64)
+    )
+    for study, kind in ((plain, int), (ours, np.int32)):
+        for trial in study.ask_batch(kind(5)):
+            assert study.report(trial, kind(2), 0.5)
+            study.tell(trial, 0.5)
+    assert len(ours.trials) == 4
+    assert json.dumps(ours.snapshot()) == json.dumps(plain.snapshot())
 
 
 def test_history_may_be_studies_pasts_and_lists_oldest_first():

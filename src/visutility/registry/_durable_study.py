@@ -23,6 +23,7 @@ from visutility.tune.space import Params
 from visutility.tune.standing import best_with, front_of, outlook_of, volume_of
 from visutility.tune.strategy import Past
 from visutility.tune.trial import PAUSED, PRUNED, Outcome, Result, Trial, sign
+from visutility.tune.values import plain
 
 
 @final
@@ -152,6 +153,7 @@ class DurableStudy:
 
         Raises `StudyClosed` when there is none at all.
         """
+        n = plain(n)
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidSetting(f"batch size {n!r} is not a whole number of at least 1", hint="ask for at least 1")
         plan = None
@@ -192,9 +194,9 @@ class DurableStudy:
             number = search.running(trial).number
             kept = rows.read_reports(within.rows, self.id, number)
             if check_report(step, value, kept):
-                new = {"study_id": self.id, "trial_number": number, "step": step, "value": float(value)}
+                new = {"study_id": self.id, "trial_number": number, "step": int(step), "value": float(value)}
                 within.execute(rows.insert_report, new)
-                kept[step] = float(value)
+                kept[int(step)] = float(value)
             else:
                 return step in kept
             return search.keeps_going(number, tuple(kept.items()))

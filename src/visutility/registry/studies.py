@@ -31,6 +31,7 @@ from visutility.tune.space import Space
 from visutility.tune.standing import best_with, front_of
 from visutility.tune.strategy import AbstractStrategy, Past
 from visutility.tune.trial import Trial
+from visutility.tune.values import plain
 
 __all__ = [
     "DurableStudy",
@@ -122,6 +123,7 @@ def create(
     enqueued configuration outside the space, `AlreadyExists`, and `Invalid` for a blank reason.
     """
     options = options_of(direction, objective, space=space, **purpose)
+    seed, budget, workers = plain(seed), plain(budget), plain(workers)
     _check(tx, name, options, seed, why)
     given = as_history(history, space, options.direction)
     from_model = rows.earlier_of_model(tx.connection, model_id, earlier_studies) if model_id is not None else []

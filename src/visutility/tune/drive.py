@@ -70,7 +70,7 @@ class Study:
     ) -> None:
         if not isinstance(space, Space):
             raise InvalidSetting(f"space {space!r:.80} is not a Space", hint="write Space({'name': Float(0, 1)})")
-        seed = plain(seed)
+        seed, budget, workers = plain(seed), plain(budget), plain(workers)
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise InvalidSetting(f"seed {seed!r} is not a whole number", hint="pass an int")
         options = options_of(
@@ -143,6 +143,7 @@ class Study:
 
         Raises `StudyClosed` when there is none at all.
         """
+        n = plain(n)
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise InvalidSetting(f"batch size {n!r} is not a whole number of at least 1", hint="ask for at least 1")
         with self._lock:
@@ -173,7 +174,7 @@ class Study:
             number = self._search.running(trial).number
             kept = self._reports[number]
             if check_report(step, value, kept):
-                kept[step] = float(value)
+                kept[int(step)] = float(value)
             else:
                 return step in kept
             return self._search.keeps_going(number, tuple(kept.items()))

@@ -13,6 +13,7 @@ from visutility.tune.problem import Problem
 from visutility.tune.space import Choice, Space
 from visutility.tune.strategies import STRATEGIES
 from visutility.tune.strategy import ONE_VALUE, AbstractStrategy, Past
+from visutility.tune.values import plain
 
 GROUP = "visutility.strategies"
 AUTO = "auto"
@@ -51,6 +52,7 @@ def make_strategy(
     setting the strategy does not have, a budget or workers below 1, or a problem of which the strategy would overlook
     a part.
     """
+    budget, workers = plain(budget), plain(workers)
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
         raise InvalidSetting(f"budget {budget!r} is not a number of trials", hint="give at least 1, or None")
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
