@@ -281,3 +281,11 @@ def test_other_ranges_and_parameters_are_adopted():
         trial = study.ask()
         assert new.validate(trial.params) == trial.params
         study.tell(trial, abs(np.log10(trial.params["lr"]) + 2))
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("nan"), "text", True])
+def test_what_is_no_number_is_not_known(value):
+    plan = layout(Space({"x": Float(0, 1), "k": Int(1, 9), "y": Float(0, 1)}))
+    trials = (({"x": value, "k": value, "y": 0.3}, 1.0), ({"x": 0.6, "k": 2, "y": 0.6}, 2.0))
+    given, without = (remember([Past("old", plan.space, t)], plan) for t in (trials, (({"y": 0.3}, 1.0), trials[1])))
+    assert (given.x == without.x).all()

@@ -211,6 +211,7 @@ SPACES_REFUSED = {
     "bounds equal": (lambda: Float(1, 1), "low is not below high"),
     "bound NaN": (lambda: Float(0, math.nan), "nan is not a finite number"),
     "bound infinite": (lambda: Float(-math.inf, 0), "-inf is not a finite number"),
+    "bound beyond a float": (lambda: Float(0, 10**400), "is not a finite number"),
     "bound a text": (lambda: Float("0", 1), "'0' is not a finite number"),
     "bound a boolean": (lambda: Float(False, 1), "is not a finite number"),
     "range too wide": (lambda: Float(-1.7e308, 1.7e308), "too wide"),
@@ -354,6 +355,18 @@ def test_adopting_keeps_clips_drops_and_fills():
     }
     assert new.adopt({"gone": 3}) is None
     assert new.adopt({}) is None
+
+
+@pytest.mark.parametrize("parameter", [Float(0, 1), Float(0, 1, step=0.5), Int(1, 9)])
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, math.nan])
+def test_what_no_float_holds_is_no_number(parameter, value):
+    with pytest.raises(InvalidParameter, match="is not a finite number"):
+        parameter.adopt("x", value)
+    with pytest.raises(InvalidParameter):
+        parameter.check("x", value)
+    space = Space({"x": parameter, "y": Float(0, 1)})
+    assert space.adopt({"x": value, "y": 0.25}) == {"x": parameter.from_unit(0.5), "y": 0.25}
+    assert space.adopt({"x": value}) is None
 
 
 def test_a_space_cannot_be_changed():

@@ -178,6 +178,19 @@ def test_a_trial_whose_params_were_changed_is_refused_and_its_number_is_not():
     assert study.tell(trial.number, 0.5).params["lr"] == before
 
 
+@pytest.mark.parametrize("changed", [np.array([1, 2]), np.array([0.05]), np.array([]), [0.05], math.nan])
+def test_a_trial_whose_params_became_no_setting_is_refused(changed):
+    study = Study(SPACE, strategy="random")
+    trial = study.ask()
+    trial.params["lr"] = changed
+    with pytest.raises(TrialNotFound, match="trial 0 was asked with lr="):
+        study.tell(trial, 0.5)
+    trial = study.trials[0]
+    trial.params["of mine"] = changed  # what was not asked for is not looked at
+    trial.params["lr"] = np.float64(trial.params["lr"])
+    assert study.tell(trial, 0.5).state == "complete"
+
+
 def test_a_trial_ends_once():
     study = Study(SPACE, strategy="random")
     ends = (lambda t: study.tell(t, 0.5), lambda t: study.tell(t.number, Failure("x")), study.prune)

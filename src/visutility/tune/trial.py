@@ -158,13 +158,20 @@ def number_of(trial: object) -> int:
 
 def check_same(asked: Trial, given: Trial) -> None:
     """Raise `TrialNotFound` where the parameters of a trial are not those it was asked with."""
-    wrong = next((name for name, value in given.params.items() if asked.params.get(name, value) != value), None)
+    known = ((name, value) for name, value in given.params.items() if name in asked.params)
+    wrong = next((name for name, value in known if not _equal(asked.params[name], value)), None)
     if wrong is not None:
         raise TrialNotFound(
             f"trial {asked.number} was asked with {wrong}={asked.params[wrong]!r}, not {given.params[wrong]!r:.80}: "
             "it is of another study, or its params were changed",
             hint="tell the study that asked for it; a configuration of your own is asked for with `enqueue(params)`",
         )
+
+
+def _equal(asked: Any, given: Any) -> bool:
+    """Whether a setting is the one asked for; an array of them is not."""
+    same = plain(asked == given)
+    return isinstance(same, bool) and same
 
 
 def as_number(value: object, what: str) -> float:

@@ -40,11 +40,15 @@ def cells(units: Units, count: int) -> Units:
 
 
 def number(value: object) -> float | None:
-    """Return a finite number as a float; None for anything else, booleans included."""
+    """Return a finite number as a float; None for anything else, booleans and what no float holds included."""
     given = plain(value)
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
         return None
-    return float(given)
+    try:
+        found = float(given)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def refused(name: str, value: object, rule: str) -> InvalidParameter:

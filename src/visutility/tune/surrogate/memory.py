@@ -7,7 +7,7 @@ k(x, x′) ρ^(¾ + ¼|t - t′|). ρ is read off the new values; ρ = 0 says th
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from visutility.tune.surrogate.gp import Array, Hyper, Indices, Posterior, Prior
 from visutility.tune.surrogate.model import BAD, Seen, thinned
 from visutility.tune.surrogate.transfer import MOST, Belief, Level, joined, level_of, relation, weigh
 from visutility.tune.surrogate.warp import Bend, bend_of
+from visutility.tune.values import number
 
 STUDIES: Final = 8  # the latest ones are remembered
 ROWS: Final = 200  # trials of all of them together, and at most as many of the new study
@@ -154,7 +155,7 @@ def _as_run(plan: Layout, units: Units, masks: Mask, ran: Sequence[Params]) -> A
         if isinstance(parameter, Choice):
             known[:, column] &= [name in params and params[name] in parameter.options for params in ran]
         else:
-            known[:, column] &= [_is_number(params.get(name)) for params in ran]
+            known[:, column] &= [number(params.get(name)) is not None for params in ran]
     x = plan.features(units, known)
     for column, at in zip(plan.numeric, plan.numeric_at, strict=True):
         name = plan.space.names[column]
@@ -175,7 +176,3 @@ def _outside(value: float, low: float, high: float, *, log: bool) -> float:
     else:
         value = (value - low) / (high - low)
     return min(max(value, -OUTSIDE), 1.0 + OUTSIDE)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
