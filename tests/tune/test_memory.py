@@ -283,9 +283,21 @@ def test_other_ranges_and_parameters_are_adopted():
         study.tell(trial, abs(np.log10(trial.params["lr"]) + 2))
 
 
-@pytest.mark.parametrize("value", [10**400, -(10**400), float("nan"), "text", True])
+@pytest.mark.parametrize("value", [10**400, float("nan"), "text", True], ids=["huge", "nan", "text", "boolean"])
 def test_what_is_no_number_is_not_known(value):
     plan = layout(Space({"x": Float(0, 1), "k": Int(1, 9), "y": Float(0, 1)}))
     trials = (({"x": value, "k": value, "y": 0.3}, 1.0), ({"x": 0.6, "k": 2, "y": 0.6}, 2.0))
     given, without = (remember([Past("old", plan.space, t)], plan) for t in (trials, (({"y": 0.3}, 1.0), trials[1])))
     assert (given.x == without.x).all()
+
+
+@pytest.mark.parametrize(("options", "value"), [((1, 2, 3), True), ((0, 1), False), ((True, False), 1), ((1, 2), 7)])
+def test_an_option_of_another_type_is_gone(options, value):
+    plan = layout(Space({"c": Choice(options), "x": Float(0, 1)}))
+    last = ({"c": options[1], "x": 0.6}, 2.0)
+    given, without, first = (
+        remember([Past("old", plan.space, (({**params, "x": 0.3}, 1.0), last))], plan)
+        for params in ({"c": value}, {}, {"c": options[0]})
+    )
+    assert (given.x == without.x).all()
+    assert (given.x != first.x).any()

@@ -358,7 +358,7 @@ def test_adopting_keeps_clips_drops_and_fills():
 
 
 @pytest.mark.parametrize("parameter", [Float(0, 1), Float(0, 1, step=0.5), Int(1, 9)])
-@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, math.nan])
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, math.nan], ids=["huge", "-huge", "inf", "nan"])
 def test_what_no_float_holds_is_no_number(parameter, value):
     with pytest.raises(InvalidParameter, match="is not a finite number"):
         parameter.adopt("x", value)

@@ -11,7 +11,8 @@ from typing import Final, final
 
 import numpy as np
 
-from visutility.tune.space import Choice, Mask, Params, Units
+from visutility.core.errors import InvalidParameter
+from visutility.tune.space import Choice, Mask, Params, Units, Value
 from visutility.tune.strategy import Past
 from visutility.tune.surrogate.features import Layout
 from visutility.tune.surrogate.gp import Array, Hyper, Indices, Posterior, Prior, fit
@@ -153,7 +154,7 @@ def _as_run(plan: Layout, units: Units, masks: Mask, ran: Sequence[Params]) -> A
     for column, name in enumerate(plan.space.names):
         parameter = plan.space.parameters[name]
         if isinstance(parameter, Choice):
-            known[:, column] &= [name in params and params[name] in parameter.options for params in ran]
+            known[:, column] &= [name in params and _is_option(parameter, params[name]) for params in ran]
         else:
             known[:, column] &= [number(params.get(name)) is not None for params in ran]
     x = plan.features(units, known)
@@ -167,6 +168,15 @@ def _as_run(plan: Layout, units: Units, masks: Mask, ran: Sequence[Params]) -> A
             if not parameter.low <= value <= parameter.high:
                 x[row, at] = _outside(value, parameter.low, parameter.high, log=parameter.log)
     return x
+
+
+def _is_option(parameter: Choice, value: Value) -> bool:
+    """Whether a setting is one of the options; True is not the option 1."""
+    try:
+        parameter.check("", value)
+    except InvalidParameter:
+        return False
+    return True
 
 
 def _outside(value: float, low: float, high: float, *, log: bool) -> float:
