@@ -9,7 +9,18 @@ import pytest
 
 from visutility.core.errors import InvalidSetting, StudyClosed, TrialClosed
 from visutility.core.rng import rng
-from visutility.tune import STOPPING, Asha, CurveStopping, Float, Hyperband, MedianStopping, Space, Study, make_stopping
+from visutility.tune import (
+    STOPPING,
+    Asha,
+    CurveStopping,
+    Float,
+    Hyperband,
+    Int,
+    MedianStopping,
+    Space,
+    Study,
+    make_stopping,
+)
 from visutility.tune.fidelity import Curve, Seen, stopping_from_json
 from visutility.tune.fidelity.model import at_knots, fit, knots_between
 from visutility.tune.surrogate import model
@@ -181,6 +192,27 @@ def test_the_model_survives_single_reports_equal_values_and_huge_ones():
         assert all(map(math.isfinite, ends))
 
 
+@pytest.mark.parametrize("largest", [1e308, math.nextafter(math.inf, 0.0)])
+@pytest.mark.filterwarnings("error")
+def test_estimates_are_finite_however_large_the_reports_are(largest):
+    draw = rng(0, "huge")
+    states = ("complete", "pruned", "paused")
+    for others in (0.0, 1.0, largest):
+        curves = []
+        for number in range(12):
+            steps = tuple(range(1, (20, 4, 9)[number % 3]))
+            size = largest if number % 4 == 0 else others
+            values = tuple(size * draw.uniform(0.5, 1.0) * (-1.0) ** (step * (number % 2)) for step in steps)
+            curves.append(Curve(number, states[number % 3], steps, values))
+        for kept in (curves, [c for c in curves if c.number % 4]):
+            ends = CurveStopping().estimates(Seen(tuple(kept)))
+            assert np.isfinite(list(ends.values())).all()
+        doubled = fit([c for c in curves if c.number % 4], 19).ends(np.full((1, 8), largest))  # one that was not fitted
+        assert np.isfinite(doubled).all()
+    flat = Curve(0, "complete", tuple(range(1, 51)), (largest,) * 50)
+    assert (at_knots(flat, (1, 10, 50)) == largest).all()
+
+
 # -- what rules promise -----------------------------------------------------------------------------------------------
 
 
@@ -272,6 +304,44 @@ def test_pausing_frees_a_trial_and_asking_hands_it_out_again():
     assert study.tell(2, 0.9).state == "complete"  # a paused trial may be told
     assert study.prune(0).reports == ((1, 0.5),)
     assert [trial.state for trial in study.trials] == ["pruned", "pending", "complete", "pending"]
+
+
+@pytest.mark.parametrize("stopping", ["auto", "asha", None])
+@pytest.mark.parametrize("objectives", ["minimize", {"a": "minimize", "b": "minimize"}])
+@pytest.mark.parametrize("reports", [False, True])
+def test_what_no_rule_can_judge_is_pending_while_paused_and_finished_before_the_study_closes(
+    stopping, objectives, reports
+):
+    study = Study(SPACE, objectives, strategy="random", stopping=stopping, budget=4)
+    result = 1.0 if objectives == "minimize" else {"a": 1.0, "b": 1.0}
+    first = study.ask_batch(3)
+    study.tell(first[1], result)
+    for trial in (first[2], first[0]):
+        if reports and (stopping is None or objectives != "minimize"):
+            study.report(trial, 1, 0.5)
+        study.pause(trial)
+    assert [(n, dict(p)) for n, p in study._search.believed.pending] == [(t.number, t.params) for t in first[::2]]
+    assert study.ask().number == 3  # a new one, while there are any
+    study = Study.restore(study.snapshot())
+    assert [trial.number for trial in study.ask_batch(9)] == [0, 2]
+    for number in (0, 2, 3):
+        study.tell(number, result)
+    with pytest.raises(StudyClosed):
+        study.ask()
+
+
+@pytest.mark.parametrize("strategy", ["random", "bayesian", "grid"])
+@pytest.mark.parametrize("stopping", ["auto", None])
+def test_a_configuration_that_is_paused_is_not_asked_again(strategy, stopping):
+    study = Study(Space({"k": Int(1, 4)}), strategy=strategy, stopping=stopping, deterministic=True)
+    asked = [study.pause(study.ask()) for _ in range(4)]
+    assert sorted(trial.params["k"] for trial in asked) == [1, 2, 3, 4]
+    again = [study.ask() for _ in range(4)]
+    assert [(trial.number, trial.params) for trial in again] == [(trial.number, trial.params) for trial in asked]
+    for trial in again:
+        study.tell(trial, 1.0)
+    with pytest.raises(StudyClosed):
+        study.ask()
 
 
 @pytest.mark.parametrize("rule", [Asha(promote=True), CurveStopping(pauses=True), CurveStopping()], ids=str)

@@ -4,12 +4,12 @@ Nothing here depends on how asks and tells interleaved, only on which trials wer
 order: so a study rebuilt from its trials goes on exactly as if it had never stopped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 from visutility.core.errors import StudyClosed, TrialClosed, TrialNotFound
-from visutility.tune.fidelity import Curve, Seen
+from visutility.tune.fidelity import AbstractStopping, Curve, Seen
 from visutility.tune.options import USUAL, Options
 from visutility.tune.space import Params, Space
 from visutility.tune.strategies._fresh import all_asked
@@ -62,18 +62,30 @@ class Search:
                 raise
             return again
 
+    @property
+    def _rule(self) -> AbstractStopping | None:
+        """What judges curves: with several objectives nothing does, as one of them says too little."""
+        return None if len(self.options.objectives) > 1 else self.options.stopping
+
     def _again(self, *, closing: bool) -> Trial | None:
-        """A paused trial that is worth more than a new one, or worth finishing when no new ones will come."""
-        rule = self.options.stopping
-        number = rule.resume(self.seen, closing=closing) if rule and self.paused else None
+        """A paused trial that is worth more than a new one, or worth finishing when no new ones will come.
+
+        Then those that no rule can judge are finished too, by number.
+        """
+        if not self.paused:
+            return None
+        rule = self._rule
+        number = rule.resume(self.seen, closing=closing) if rule else None
+        if number is None and closing:
+            number = next((one.number for one in self.paused if rule is None or not one.reports), None)
         return next((replace(one, state=PENDING) for one in self.paused if one.number == number), None)
 
     def _suggested(self, *, spent: bool) -> Trial:
         if spent:
             raise StudyClosed(f"all {self.budget} trials of the budget were asked", hint="read `best`")
-        if self.options.deterministic and all_asked(self.state):
-            raise StudyClosed(f"all {self.state.space.size} configurations were asked", hint="read `best`")
         rule, believed = self.options.stop_when, self.believed
+        if self.options.deterministic and all_asked(believed):
+            raise StudyClosed(f"all {self.state.space.size} configurations were asked", hint="read `best`")
         if rule is not None:
             ahead = outlook(believed, rule.trials, rule.gain)
             if ahead is not None and ahead.closes(rule):
@@ -88,12 +100,12 @@ class Search:
 
         Those of whose end too little is known are pending.
         """
-        rule = self.options.stopping
-        if rule is None or len(self.options.objectives) > 1 or all(c.state == COMPLETE for c in self.seen.curves):
-            return self.state
-        ends = rule.estimates(self.seen)
-        cut = {curve.number for curve in self.seen.curves if curve.state == PRUNED and curve.number not in ends}
-        state = self.state.with_values(ends).without_value(cut) if cut else self.state.with_values(ends)
+        rule, state = self._rule, self.state
+        ends: Mapping[int, float] = {}
+        if rule is not None and any(curve.state != COMPLETE for curve in self.seen.curves):
+            ends = rule.estimates(self.seen)
+            cut = {curve.number for curve in self.seen.curves if curve.state == PRUNED and curve.number not in ends}
+            state = state.with_values(ends).without_value(cut) if cut else state.with_values(ends)
         for trial in self.paused:
             params = dict(trial.params)
             if trial.number in ends:
@@ -202,8 +214,8 @@ class Search:
 
         With several objectives it always should: one of them says too little.
         """
-        rule = self.options.stopping
-        if rule is None or not reports or len(self.options.objectives) > 1:
+        rule = self._rule
+        if rule is None or not reports:
             return True
         return rule.goes_on(self.seen, Curve.of(number, PENDING, reports, sign(self.options.direction)))
 

@@ -32,6 +32,9 @@ RATES: Final = (0.25, 0.5, 1.0, 2.0)  # of the power laws: 1 at the first knot, 
 BELIEF: Final = 3.0  # curves that the prior of S is worth
 ROUNDS: Final = 8  # of expectation-maximisation
 WIDE: Final = 4.0  # prior variance of m, in those of S
+LARGEST: Final = math.ldexp(2.0 - 2.0**-52, 1023)  # float
+SMALL: Final = 2.0**-128  # what is multiplied by it does not overflow; a power of two, so no other result changes
+FAR: Final = 2.0**1000  # values are compressed as if none were farther from the best one than that, in `scale`
 
 
 @final
@@ -86,7 +89,7 @@ class CurveModel:
 
     def squeeze(self, values: Array) -> Array:
         """Return values compressed: linear near the best one, logarithmic far from it. Keeps their order."""
-        return np.arcsinh((values - self.low) / self.scale)
+        return _compressed(values, self.low, self.scale)
 
     def stretch(self, value: float) -> float:
         """Return what `squeeze` compressed."""
@@ -94,7 +97,9 @@ class CurveModel:
 
     def stretched(self, values: Array) -> Array:
         """Return what `squeeze` compressed, (n,)."""
-        return np.asarray(self.low + self.scale * np.sinh(np.minimum(values, 50.0)))
+        with np.errstate(over="ignore"):
+            found = self.low * SMALL + self.scale * SMALL * np.sinh(np.minimum(values, 50.0))
+        return np.asarray(_grown(found))
 
 
 def knots_between(first: int, horizon: int) -> tuple[int, ...]:
@@ -112,7 +117,7 @@ def at_knots(curve: Curve, knots: tuple[int, ...]) -> Array:
     nothing. A curve that goes beyond the horizon ends there.
     """
     found = np.full(len(knots), np.nan)
-    steps, values = np.asarray(curve.steps), np.asarray(curve.values)
+    steps, values = np.asarray(curve.steps), np.asarray(curve.values, dtype=np.float64) * SMALL
     start = 0
     ends = np.searchsorted(steps, knots, side="right")
     for at, (knot, end) in enumerate(zip(knots, ends, strict=True)):
@@ -120,6 +125,7 @@ def at_knots(curve: Curve, knots: tuple[int, ...]) -> Array:
             first = max(start, int(np.searchsorted(steps, knot - knot // 8)))
             found[at] = values[min(first, end - 1) : end].mean()
         start = end
+    found = _grown(found)
     found.flags.writeable = False
     return found
 
@@ -152,14 +158,27 @@ def fitted(raw: Array, knots: tuple[int, ...], rivals: Array) -> CurveModel:
     raw = raw[~np.isnan(raw).all(axis=1)]
     known = raw[~np.isnan(raw)]
     low = float(known.min())
-    scale = max(float(np.median(known)) - low, 1e-9 * max(1.0, abs(low)), 1e-300)
-    z = np.arcsinh((raw - low) / scale)
+    gap = float(np.median(known / 2.0)) - low / 2.0
+    scale = max(min(2.0 * gap, LARGEST), 1e-9 * max(1.0, abs(low)))
+    z = _compressed(raw, low, scale)
     spread = max(float(np.nanvar(z)), 1e-6)
     prior = spread * shape_of(knots)
     mean, cov = _maximised(z, prior)
     there = rivals[~np.isnan(rivals)]
-    best = float(np.arcsinh((there.min() - low) / scale)) if len(there) else float(np.nanmin(z))
+    best = float(_compressed(there.min(), low, scale)) if len(there) else float(np.nanmin(z))
     return CurveModel(knots, mean, cov, low, scale, best, int((~np.isnan(z[:, -1])).sum()))
+
+
+def _compressed(values: Array, low: float, scale: float) -> Array:
+    """Return arcsinh((values - low) / scale), finite where the values are. Halved, no difference overflows."""
+    most = scale * FAR
+    far = np.minimum(np.maximum(values / 2.0 - low / 2.0, -most), most)
+    return np.asarray(np.arcsinh(far / (scale / 2.0)))
+
+
+def _grown(values: Array) -> Array:
+    """Return what was multiplied by `SMALL` as it was, finite."""
+    return np.minimum(np.maximum(values, -LARGEST * SMALL), LARGEST * SMALL) / SMALL
 
 
 def shape_of(knots: Sequence[int]) -> Array:
