@@ -56,9 +56,10 @@ class Bayesian(AbstractStrategy):
 
     With a history, the first trial is the earlier configuration that one process over all studies expects most of, and
     the next ones have the greatest expected improvement under that process. From the first value on, the data decide
-    how alike the studies are; while they are probably not alike at all, suggestions are those of the study alone. Of
-    the first nine trials every third, the second one first, and then two of three are chosen as if there were no
-    history, so that a misleading one is found out and a poor one does not hold the search.
+    how alike the studies are. Of the first nine trials every third, the second one first, and then two of three are
+    chosen as if there were no history, so that a misleading one is found out and a poor one does not hold the search.
+    While the values of the first nine speak against the history, and for good if they do after nine, suggestions are
+    those of the cold study of the same seed (`surrogate.leaving`).
 
     `candidates` configurations are compared for each suggestion; the process sees at most `points` trials, so that
     the cost of a suggestion is bounded (`surrogate.model`); beyond that, two of three suggestions are made by a process

@@ -21,7 +21,6 @@ TRIED: Final = 9  # trials told, by which it is decided for good whether the pas
 USELESS: Final = 0.5  # the past is not listened to while it is more probably of no use than this,
 PROVED: Final = (5, 0.35)  # or, from so many values on, than this: by then it should have shown its use;
 RANKED: Final = 4  # or while so many values, or more, are ordered the other way round than it says
-SAME: Final = 1e-9  # rows of the cube that are closer are not told apart
 
 
 def silences(state: State, seen: Seen, memory: Memory) -> list[bool]:
@@ -46,11 +45,7 @@ def _outdone(state: State, seen: Seen, memory: Memory, count: int) -> bool:
     places = {state.observed[at].number: at for at in seen.at[:count]}
     if 0 not in places or 1 not in places or state.values[places[0]] <= state.values[places[1]]:
         return False
-    return _remembered(memory, state.units[places[0]])
-
-
-def _remembered(memory: Memory, unit: Array) -> bool:
-    return bool((np.abs(memory.units - unit) < SAME).all(axis=1).any())
+    return memory.holds(state.units[places[0]])
 
 
 @lru_cache(maxsize=64)
@@ -86,7 +81,7 @@ def study_alone(state: State, memory: Memory, silent: list[bool], number: int, f
     """
     alone = replace(state, history=())
     places = {trial.number: at for at, trial in enumerate(state.observed) if trial.number < 2}
-    listened = 0 in places and _remembered(memory, state.units[places[0]])
+    listened = 0 in places and memory.holds(state.units[places[0]])
     if not listened or 1 not in places or state.observed[places[1]].params != first:
         return alone, number
     own = own_numbers(silent, number)

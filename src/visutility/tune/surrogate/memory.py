@@ -62,6 +62,10 @@ class Memory:
         process = joined(self.hyper, self.groups, self._z, self.levels[LEVELS.index(UNTOLD)], x[:0], np.empty(0))
         return process.mean(x)
 
+    def holds(self, unit: Array) -> bool:
+        """Whether a row (d,) of the cube is an earlier configuration."""
+        return bool((np.abs(self.units - unit) < SAME).all(axis=1).any())
+
     def process(self, seen: Seen, belief: Belief) -> Posterior:
         """Return the process of the new study given the earlier ones: at most 200 of its trials.
 
