@@ -1,8 +1,9 @@
 """When earlier studies are not listened to, and what a study does then: it goes on as if it had never had them.
 
 Trials asked while the new values speak against the past are those of the cold study of the same seed, one after the
-other; its first one is trial 1. Should the values speak for the past again, it is listened to again. So what a history
-costs that misleads is known: the trials that it had a say in, and not more.
+other; its first one is trial 1. Should the values speak for the past again within nine trials, it is listened to
+again. So what a history costs that misleads is known: the trials that it had a say in. That is exact where each trial
+is told before the next is asked.
 """
 
 from dataclasses import replace
