@@ -301,3 +301,18 @@ def test_an_option_of_another_type_is_gone(options, value):
     )
     assert (given.x == without.x).all()
     assert (given.x != first.x).any()
+
+
+def test_a_setting_that_is_no_option_of_any_kind_is_gone():
+    space = Space({"c": Choice(["a", "b"]), "x": Float(0, 1)})
+    trials = [({"c": np.array([1, 2]), "x": 0.3}, 1.0), ({"c": ["a"], "x": 0.6}, 2.0)]
+    study, without = (
+        Study(
+            space,
+            strategy="bayesian",
+            seed=0,
+            history=[[({**p, "c": p["c"]} if kept else {"x": p["x"]}, v) for p, v in trials]],
+        )
+        for kept in (True, False)
+    )
+    assert study.ask().params == alike.ask().params

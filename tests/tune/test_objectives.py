@@ -7,7 +7,7 @@ import pytest
 
 from visutility.core.codec import dumps, loads
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, MissingMetric, TrialNotFound
-from visutility.tune import AtLeast, AtMost, Failure, Float, MedianStopping, Options, Space, Study, options_of
+from visutility.tune import AtLeast, AtMost, Enough, Failure, Float, MedianStopping, Options, Space, Study, options_of
 
 SPACE = Space({"x": Float(0, 1), "y": Float(0, 1)})
 BOTH = {"accuracy": "maximize", "latency_ms": "minimize"}
@@ -196,3 +196,13 @@ def test_what_is_given_out_is_the_callers_own():
     study.front[0].excess.clear()
     study.trials[0].metrics.clear()
     assert study.front[0].excess == {"latency_ms": -1.0}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda huge: AtMost(huge), lambda huge: Study(SPACE, noise=huge), lambda huge: Enough(gain=huge)],
+    ids=["a bound", "noise", "a gain"],
+)
+def test_numbers_beyond_a_float_are_refused(build):
+    with pytest.raises(InvalidSetting):
+        build(10**400)

@@ -66,7 +66,8 @@ class Choice:
     def check(self, name: str, value: object) -> Value:
         """Return the option that equals the value, or raise `InvalidParameter`."""
         given = plain(value)
-        for option in self.options:
+        known = given is None or isinstance(given, (bool, int, float, str))
+        for option in self.options if known else ():
             if option == given and isinstance(option, bool) == isinstance(given, bool):
                 return option
         raise refused(name, value, f"is none of {list(self.options)}")

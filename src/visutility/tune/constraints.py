@@ -1,12 +1,11 @@
 """Outcome constraints: what a measured metric must not exceed, or must reach, for a trial to count."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
 from visutility.core.errors import InvalidSetting
-from visutility.tune.values import plain
+from visutility.tune.values import number
 
 
 @final
@@ -73,9 +72,9 @@ def from_json(data: Any) -> Constraint:
 
 
 def _finite(owner: object, bound: object) -> float:
-    given = plain(bound)
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given):
+    found = number(bound)
+    if found is None:
         raise InvalidSetting(
             f"the bound of {type(owner).__name__}({bound!r}) is no finite number", hint="write AtMost(20.0)"
         )
-    return float(given)
+    return found

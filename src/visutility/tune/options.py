@@ -1,6 +1,5 @@
 """Everything of a study apart from its space, strategy, seed and history, as one value that can be stored."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, final
@@ -15,7 +14,7 @@ from visutility.tune.priors import Belief, Beliefs, as_priors
 from visutility.tune.problem import Problem
 from visutility.tune.space import Space
 from visutility.tune.trial import COMPLETE, PRUNED, Outcome, Result, Trial, judge, sign
-from visutility.tune.values import plain
+from visutility.tune.values import number
 
 MEDIAN: Final = MedianStopping()  # what every study had before there was a choice
 
@@ -172,8 +171,8 @@ def _objectives(direction: str | Mapping[str, str], objective: str) -> tuple[tup
 def _noise(noise: object, deterministic: bool, objectives: Sequence[object]) -> float | None:
     if noise is None:
         return None
-    given = plain(noise)
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given) or given < 0:
+    given = number(noise)
+    if given is None or given < 0:
         raise InvalidSetting(
             f"noise {noise!r} is not a standard deviation", hint="give a number of at least 0, or None to learn it"
         )
@@ -183,7 +182,7 @@ def _noise(noise: object, deterministic: bool, objectives: Sequence[object]) -> 
         raise InvalidSetting(
             f"noise {noise!r} with {len(objectives)} objectives", hint="leave it out: it is learnt for each"
         )
-    return float(given)
+    return given
 
 
 def _stop_rule(rule: object, objectives: Sequence[object]) -> Enough | None:

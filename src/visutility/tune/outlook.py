@@ -1,11 +1,10 @@
 """What further trials are expected to gain, and the rule that closes a study when that is too little."""
 
-import math
 from dataclasses import dataclass
 from typing import final
 
 from visutility.core.errors import InvalidSetting
-from visutility.tune.values import plain
+from visutility.tune.values import number, plain
 
 
 @final
@@ -68,11 +67,11 @@ class Outlook:
 
 def checked_gain(gain: object) -> float | None:
     """Return the gain that matters, None to have it read off the trials. Raises `InvalidSetting`."""
-    given = plain(gain)
-    if given is None:
+    if plain(gain) is None:
         return None
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given) or given <= 0:
+    given = number(gain)
+    if given is None or given <= 0:
         raise InvalidSetting(
             f"gain {gain!r} is not a number above 0", hint="give what an improvement is worth, or None"
         )
-    return float(given)
+    return given
