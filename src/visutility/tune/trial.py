@@ -158,8 +158,9 @@ def number_of(trial: object) -> int:
 
 def check_same(asked: Trial, given: Trial) -> None:
     """Raise `TrialNotFound` where the parameters of a trial are not those it was asked with."""
-    known = ((name, value) for name, value in given.params.items() if name in asked.params)
-    wrong = next((name for name, value in known if not _equal(asked.params[name], value)), None)
+    wrong = next(
+        (name for name, value in given.params.items() if not _equal(asked.params.get(name, value), value)), None
+    )
     if wrong is not None:
         raise TrialNotFound(
             f"trial {asked.number} was asked with {wrong}={asked.params[wrong]!r}, not {given.params[wrong]!r:.80}: "
@@ -170,6 +171,8 @@ def check_same(asked: Trial, given: Trial) -> None:
 
 def _equal(asked: Any, given: Any) -> bool:
     """Whether a setting is the one asked for; an array of them is not."""
+    if asked is given:
+        return True
     same = plain(asked == given)
     return isinstance(same, bool) and same
 
