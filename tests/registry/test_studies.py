@@ -509,11 +509,40 @@ def test_a_transaction_runs_few_statements(store):
     connection.raw.set_trace_callback(lambda statement: said.append(statement.split()[0]))
     for _ in range(20):
         trial = study.ask()
-        assert said == ["PRAGMA", "BEGIN", "SELECT", "INSERT", "COMMIT"][trial.number == 1 :]
+        assert said == ["PRAGMA", "BEGIN", "PRAGMA", "INSERT", "COMMIT"][trial.number == 1 :]
         said.clear()
         study.tell(trial, 1.0)
-        assert said == ["PRAGMA", "BEGIN", "SELECT", "UPDATE", "COMMIT"]
+        assert said == ["PRAGMA", "BEGIN", "PRAGMA", "UPDATE", "COMMIT"]
         said.clear()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_others_did_since_the_last_commit_is_read(store, elsewhere):
+    create(store)
+    create(store, "digits.2")
+    other_store = Store(store.url, store.clock) if elsewhere else store  # another connection, or the very same
+    study, other = DurableStudy(store, "digits.1"), DurableStudy(other_store, "digits.1")
+    beside, memory = DurableStudy(other_store, "digits.2"), in_memory()
+    for act in (
+        lambda one: one.ask(),
+        lambda one: one.enqueue(CHAMPION),
+        lambda one: one.report(0, 1, 0.5),
+        lambda one: one.tell(1, 1.0),
+        lambda one: one.pause(0),
+        lambda one: one.prune(2),
+    ):
+        assert act(other) == act(memory)
+        assert study.ask() == memory.ask()
+        beside.ask()
+        assert study.ask() == memory.ask()
+        with pytest.raises(KeyError), store.hot.write("test"):
+            raise KeyError  # what was rolled back never was
+    assert study.trials == other.trials == memory.trials
+    other.close(by="ada", why="enough")
+    with pytest.raises(StudyClosed):
+        study.ask()
+    if elsewhere:
+        other_store.close()
 
 
 # -- creating, closing, remembering ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from visutility.core.clock import SimulatedClock
 from visutility.core.errors import AlreadyExists, DatabaseBusy, Immutable, NoProject, NotFound
-from visutility.store import Store, hot, upgrade
+from visutility.store import Store, Tx, hot, upgrade
 from visutility.store.hot import hot_sql
 from visutility.store.schema import model, model_alias, run_answer
 
@@ -125,6 +125,46 @@ def test_threads_and_other_transactions_take_turns(store: Store) -> None:
     assert names(store) == [f"{at}-{number:02}" for at in range(4) for number in range(20)]
 
 
+def test_what_a_transaction_leaves_is_there_until_somebody_commits(store: Store) -> None:
+    def seen(leaves: object = None) -> object:
+        with store.hot.write("test", synced=leaves is None) as tx:
+            tx.leave(leaves)
+            return tx.left()
+
+    first, second = object(), object()
+    assert (seen(first), seen(second), seen()) == (None, first, second)
+    assert (seen(first), seen(second)) == (None, first)  # one that left nothing came in between
+    with pytest.raises(KeyError), store.hot.write("test") as tx:  # noqa: PT012
+        tx.execute(ADD, row("a"))
+        tx.leave(first)
+        raise KeyError
+    assert seen(first) is second  # that one never was
+    with store.write("test") as slow:
+        slow.hot().leave(second)
+        slow.hot().execute(ADD, row("a"))
+        assert slow.hot().left() is None
+    assert seen(first) is None
+    with store.hot.write("test") as tx:
+        tx.leave(second)
+    elsewhere = Store(store.url, SimulatedClock())
+    with elsewhere.hot.write("test", synced=False) as tx:
+        assert tx.left() is None
+        tx.execute(ADD, row("b"))
+    elsewhere.close()
+    assert seen() is None
+
+
+def test_what_a_transaction_leaves_is_not_left_when_its_commit_fails(store: Store) -> None:
+    with store.hot.write("test") as tx:
+        tx.leave("before")
+    with pytest.raises(NotFound), store.hot.write("test") as tx:  # noqa: PT012
+        tx.rows("PRAGMA defer_foreign_keys=ON", {})
+        tx.execute(ALIAS, {"model_id": "a", "name": "x", "version_id": "none", "moves": 0})
+        tx.leave("after")
+    with store.hot.write("test") as tx:
+        assert tx.left() is None
+
+
 def test_only_a_synced_commit_waits_for_the_disk(store: Store) -> None:
     for synced, level in ((True, 2), (False, 1), (False, 1), (True, 2)) * 3:
         with store.hot.write("test", synced=synced) as tx:
@@ -140,6 +180,18 @@ def test_an_unsynced_commit_outlives_its_process(store: Store) -> None:
     )
     assert subprocess.run([sys.executable, "-c", code, store.url, ADD], check=False).returncode == -9
     assert names(store) == ["a"]
+
+
+def test_values_may_be_given_in_the_order_of_the_text(store: Store) -> None:
+    columns = [c.name for c in model.c]
+    add = hot_sql(insert(model).values({name: bindparam(name) for name in columns}), *columns)
+    for place, write in enumerate((store.hot.write, store.write)):
+        with write("test") as tx:
+            within = tx.hot() if isinstance(tx, Tx) else tx
+            within.execute(add, tuple(row(f"{place}").values()))
+    assert names(store) == ["0", "1"]
+    with pytest.raises(ValueError, match="in the order"):
+        hot_sql(insert(model).values({name: bindparam(name) for name in columns}), *columns[::-1])
 
 
 def test_a_statement_with_a_value_that_has_no_name_is_refused() -> None:

@@ -1,9 +1,9 @@
 """A study whose trials are rows: several processes and machines may ask and tell, and any may die."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
-from typing import Any, final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, NamedTuple, final
 
 from visutility.core import codec
 from visutility.core.errors import InvalidSetting, StudyClosed
@@ -26,13 +26,11 @@ from visutility.tune.trial import PAUSED, PRUNED, Outcome, Result, Trial, sign
 from visutility.tune.values import plain
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """Suggestions made before the writing transaction, good only if the study has not moved from `start`."""
 
     start: Search
-    trials: tuple[Trial, ...]
+    trials: Sequence[Trial]
     end: Search
 
 
@@ -247,8 +245,8 @@ class DurableStudy:
                 again += 1
                 tx.execute(rows.turn_trial, {"of": self.id, "n": trial.number, "new_state": trial.state})
                 continue
-            new = {"study_id": self.id, "number": trial.number, "params": codec.dumps_plain(trial.params)}
-            tx.execute(rows.insert_trial, {**new, "origin": trial.origin, "state": trial.state, "asked_at": now})
+            params = codec.dumps_plain(trial.params)
+            tx.execute(rows.insert_trial, (self.id, trial.number, params, trial.origin, trial.state, now))
         if again:
             tx.execute(rows.count_pauses, {"of": self.id, "pauses": known.at.pauses + again})
         return again
@@ -261,15 +259,9 @@ class DurableStudy:
             if known.at.reported and (reports := rows.read_reports(within.rows, self.id, found.number)):
                 found = replace(found, reports=tuple(reports.items()))
             ended = found.ended(outcome)
-            new = {
-                "new_state": ended.state,
-                "new_value": ended.value,
-                "new_metrics": codec.dumps(dict(ended.metrics)) if ended.metrics else None,
-                "new_failure": ended.failure,
-                "new_told": search.told,
-                "new_told_at": within.now(),
-            }
-            within.execute(rows.end_trial, {"of": self.id, "n": found.number, **new})
+            metrics = codec.dumps(dict(ended.metrics)) if ended.metrics else None
+            end = (ended.state, ended.value, metrics, ended.failure, search.told, within.now())
+            within.execute(rows.end_trial, (*end, self.id, found.number))
             self._follower.keep_after(within, known.moved(search.with_told(ended)))
             return ended
 
@@ -321,10 +313,15 @@ def close_of_run(tx: Tx, run_id: str, *, by: str, why: str) -> str | None:
 
 
 def _planned(start: Search, n: int) -> _Plan:
-    trials = [start.next()]
-    end = start.with_asked(trials[0])
-    with suppress(StudyClosed):
-        for _ in range(n - 1):
-            trials.append(end.next())
-            end = end.with_asked(trials[-1])
-    return _Plan(start, tuple(trials), end)
+    trials: list[Trial] = []
+    end = start
+    while len(trials) < n:
+        try:
+            trial = end.next()
+        except StudyClosed:
+            if not trials:
+                raise
+            break
+        trials.append(trial)
+        end = end.with_asked(trial)
+    return _Plan(start, trials, end)

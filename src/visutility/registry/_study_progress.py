@@ -42,7 +42,10 @@ class Follower:
 
     def open(self, tx: Writing) -> Known:
         """Return the study as this writing transaction sees it; raise `StudyClosed` when it is closed."""
-        known, found = self._known, rows.read_progress(tx.rows, self._of.id)
+        known = self._known
+        if tx.left() is known.at:  # nobody wrote since this one did
+            return known
+        found = rows.read_progress(tx.rows, self._of.id)
         if found.status == CLOSED:
             raise StudyClosed(f"study {self._of.id} is closed", hint="read `best`, or create another study")
         return known if known.at == found else self._caught_up(tx.rows, known, found)
@@ -53,6 +56,7 @@ class Follower:
         def keep() -> None:
             self._known = known
 
+        tx.leave(known.at)
         tx.after_commit(keep)
 
     def _caught_up(self, read: Reading, known: Known, now: Progress) -> Known:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnClause,
     Connection,
+    Insert,
     Row,
     Table,
     bindparam,
@@ -41,11 +42,12 @@ _since_told = trial.c.told >= bindparam("told")
 _TRIAL = tuple(trial.c[name] for name in ("number", "params", "origin", "state", "value", "metrics", "failure", "told"))
 _REPORT = (trial_report.c.trial_number, trial_report.c.step, trial_report.c.value)
 _OUTCOME = (trial.c.state, trial.c.value, trial.c.metrics, trial.c.failure)
+_ASKED = ("study_id", "number", "params", "origin", "state", "asked_at")
 _END = ("state", "value", "metrics", "failure", "told", "told_at")
 
 
-def _inserted(table: Table, *names: str) -> str:
-    return hot_sql(insert(table).values({name: bindparam(name) for name in names}))
+def _inserted(table: Table, *names: str) -> Insert:
+    return insert(table).values({name: bindparam(name) for name in names})
 
 
 insert_study = insert(study)
@@ -55,17 +57,20 @@ close_study = (
 
 open_of_run = select(study.c.id).where(study.c.run_id == bindparam("run_id"), study.c.status == OPEN)
 
-insert_trial = _inserted(trial, "study_id", "number", "params", "origin", "state", "asked_at")
-insert_queued = _inserted(study_queue, *(c.name for c in study_queue.c))
-insert_report = _inserted(trial_report, *(c.name for c in trial_report.c))
+insert_trial = hot_sql(_inserted(trial, *_ASKED), *_ASKED)  # its values in this order, as every trial needs it
+insert_queued = hot_sql(_inserted(study_queue, *(c.name for c in study_queue.c)))
+insert_report = hot_sql(_inserted(trial_report, *(c.name for c in trial_report.c)))
 count_pauses = hot_sql(update(study).where(study.c.id == _of).values(pauses=bindparam("pauses")))
 turn_trial = hot_sql(
     update(trial).where(_in_study, trial.c.number == bindparam("n")).values(state=bindparam("new_state"))
 )
-end_trial = hot_sql(
+end_trial = hot_sql(  # its values: the new ones, the study, the number
     update(trial)
     .where(_in_study, trial.c.number == bindparam("n"))
-    .values({name: bindparam(f"new_{name}") for name in _END})
+    .values({name: bindparam(f"new_{name}") for name in _END}),
+    *(f"new_{name}" for name in _END),
+    "of",
+    "n",
 )
 _zero: ColumnClause[int] = literal_column("0")
 _one: ColumnClause[int] = literal_column("1")

@@ -10,14 +10,14 @@ anybody makes them durable too: WAL frames are synced in order. Readers never se
 
 import sqlite3
 import weakref
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, final
+from typing import Any, NoReturn, Protocol, TypeAlias, cast, final
 
 from sqlalchemy import Connection, Executable
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
 
 from visutility.core import crash
@@ -29,11 +29,12 @@ _POLL = 0.002  # seconds between two tries to begin: long enough that a writer d
 _HURRY = 0.0005  # which saves it from reading what others wrote; and this after so many tries in vain, for fairness
 _PATIENT = 16
 _KEPT = 8  # idle connections
-_BEGIN = "BEGIN IMMEDIATE"
+_BEGIN, _COMMIT = "BEGIN IMMEDIATE", "COMMIT"
+_OTHERS = "PRAGMA data_version"
 _SYNCED, _UNSYNCED = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 _DATABASE = (sqlite3.Error, UnicodeEncodeError, OverflowError)  # what `translated` knows of a driver
 
-Values = Mapping[str, Any]
+Values: TypeAlias = Mapping[str, Any] | Sequence[Any]  # as `hot_sql` was told
 
 
 class Writing(Protocol):
@@ -51,44 +52,32 @@ class Writing(Protocol):
     def after_commit(self, call: Callable[[], None]) -> None:
         """Call this once the transaction is committed; never if it is rolled back."""
 
+    def left(self) -> object:
+        """Return what the transaction before this one left with `leave`, if nobody committed anything in between.
 
-def hot_sql(statement: Executable) -> str:
-    """Return a Core statement as text for the driver, with named values (`:name`). Every value must have a name."""
+        Then the database is as that one left it. None says nothing.
+        """
+
+    def leave(self, what: object) -> None:
+        """Leave this to the next transaction, once this one is committed."""
+
+
+def hot_sql(statement: Executable, *order: str) -> str:
+    """Return a Core statement as text for the driver. Every value must have a name, and is given by it (`:name`).
+
+    `order` says that all values are given as a sequence instead, in this order, which must be that of the text: the
+    driver takes half the time to look at them.
+    """
     if not isinstance(statement, ClauseElement):
         raise TypeError(f"{statement!r} is no SQL expression")
-    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="named"))
+    dialect = sqlite.dialect(paramstyle="qmark" if order else "named")
+    compiled = cast("SQLCompiler", statement.compile(dialect=dialect))
     unnamed = sorted(name for name, value in compiled.params.items() if value is not None)
     if unnamed:
         raise ValueError(f"values {unnamed} are fixed: write them as bindparam")
+    if order and list(order) != compiled.positiontup:
+        raise ValueError(f"the values come in the order {compiled.positiontup}, not {list(order)}")
     return str(compiled)
-
-
-@final
-class HotTx:
-    """An open hot transaction. Whoever opened it commits."""
-
-    __slots__ = ("_clock", "_cursor", "to_call")
-
-    def __init__(self, cursor: sqlite3.Cursor, clock: Clock) -> None:
-        self._cursor = cursor
-        self._clock = clock
-        self.to_call: list[Callable[[], None]] = []
-
-    def execute(self, sql: str, values: Values) -> None:
-        """Run a statement that returns no rows."""
-        self._cursor.execute(sql, values)
-
-    def rows(self, sql: str, values: Values) -> list[Any]:
-        """Run a select and return its rows as tuples."""
-        return self._cursor.execute(sql, values).fetchall()
-
-    def now(self) -> str:
-        """Return the clock's time as stored text."""
-        return to_text(self._clock.now())
-
-    def after_commit(self, call: Callable[[], None]) -> None:
-        """Call this once the transaction is committed; never if it is rolled back."""
-        self.to_call.append(call)
 
 
 @final
@@ -119,6 +108,12 @@ class Joined:
         with translated(self._url):
             return list(self._connection.exec_driver_sql(sql, values))
 
+    def left(self) -> None:
+        """Return None: which transaction was before this one is not known."""
+
+    def leave(self, what: object) -> None:
+        """Leave nothing."""
+
 
 @final
 class HotLane:
@@ -131,9 +126,9 @@ class HotLane:
         self._idle: list[_Connection] = []
         weakref.finalize(self, _close_all, self._idle)
 
-    def write(self, name: str, *, synced: bool = True) -> "HotWrite":
+    def write(self, name: str, *, synced: bool = True) -> "HotTx":
         """Open a writing transaction, as `Store.write` does: crash points, errors and the longest wait are the same."""
-        return HotWrite(self, name, synced)
+        return HotTx(self, name, synced)
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -141,9 +136,10 @@ class HotLane:
 
     def take(self) -> "_Connection":
         """Return a connection that is nobody else's until it is given back."""
-        with suppress(IndexError):  # none is idle
+        try:
             return self._idle.pop()
-        return _Connection(self._path)
+        except IndexError:  # none is idle
+            return _Connection(self._path)
 
     def give_back(self, connection: "_Connection") -> None:
         """Undo what was not committed, and keep the connection for the next transaction."""
@@ -160,17 +156,43 @@ class HotLane:
 
 
 @final
-class HotWrite:
-    """The block of a hot transaction. A class, as a generator would cost more than some of the statements."""
+class HotTx:
+    """A hot transaction, open within its block. No generator makes it: that would cost more than some statements."""
 
-    __slots__ = ("_connection", "_lane", "_name", "_synced", "_tx")
+    __slots__ = ("_connection", "_cursor", "_lane", "_leaves", "_name", "_synced", "_to_call")
 
     def __init__(self, lane: HotLane, name: str, synced: bool) -> None:
         self._lane = lane
         self._name = name
         self._synced = synced
+        self._leaves: object = None
+        self._to_call: list[Callable[[], None]] = []
 
-    def __enter__(self) -> HotTx:
+    def execute(self, sql: str, values: Values) -> None:
+        """Run a statement that returns no rows."""
+        self._cursor.execute(sql, values)
+
+    def rows(self, sql: str, values: Values) -> list[Any]:
+        """Run a select and return its rows as tuples."""
+        return self._cursor.execute(sql, values).fetchall()
+
+    def now(self) -> str:
+        """Return the clock's time as stored text."""
+        return to_text(self._lane.clock.now())
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Call this once the transaction is committed; never if it is rolled back."""
+        self._to_call.append(call)
+
+    def left(self) -> object:
+        """Return what the transaction before this one left, if nobody committed anything in between; else None."""
+        return self._connection.left_alone()
+
+    def leave(self, what: object) -> None:
+        """Leave this to the next transaction, once this one is committed."""
+        self._leaves = what
+
+    def __enter__(self) -> "HotTx":
         lane = self._lane
         try:
             connection = lane.take()
@@ -182,21 +204,21 @@ class HotWrite:
         except sqlite3.Error as error:
             self._refuse(error)
         self._connection = connection
-        self._tx = tx = HotTx(connection.cursor, lane.clock)
-        return tx
+        self._cursor = connection.cursor
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             if error is None:
                 crash.point(f"{self._name}:before")
-                self._connection.cursor.execute("COMMIT")
+                self._connection.commit(self._leaves)
                 crash.point(f"{self._name}:after")
         except sqlite3.Error as refused:
             error = refused
         finally:
             self._lane.give_back(self._connection)
         if error is None:
-            for call in self._tx.to_call:
+            for call in self._to_call:
                 call()
         elif isinstance(error, _DATABASE):
             self._refuse(error)
@@ -211,13 +233,15 @@ class HotWrite:
 class _Connection:
     """A connection that is only ever used between BEGIN IMMEDIATE and COMMIT."""
 
-    __slots__ = ("cursor", "raw", "synced")
+    __slots__ = ("cursor", "left", "others", "raw", "synced")
 
     def __init__(self, path: Path) -> None:
         uri = f"{path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made again
         self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         self.cursor = self.raw.cursor()
         self.synced = True
+        self.left: object = None  # by the last transaction here
+        self.others = 0  # a number that changes when somebody else commits
         for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
             self.raw.execute(f"PRAGMA {pragma}").close()
         self.raw.execute("PRAGMA busy_timeout=0").close()
@@ -232,6 +256,18 @@ class _Connection:
             if not _is_busy(error):
                 raise
             self._begin_later()
+
+    def left_alone(self) -> object:
+        """Return what the last transaction here left, None if somebody else has committed since."""
+        others = self.cursor.execute(_OTHERS).fetchone()[0]
+        if others != self.others:
+            self.others, self.left = others, None
+        return self.left
+
+    def commit(self, leaves: object) -> None:
+        self.left = None  # whatever comes of it
+        self.cursor.execute(_COMMIT)
+        self.left = leaves
 
     def _begin_later(self) -> None:
         clock = SystemClock()  # whatever the store's clock says, another process takes real time
