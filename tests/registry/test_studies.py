@@ -507,7 +507,7 @@ def test_a_transaction_runs_few_statements(store):
     (connection,) = store.hot._idle
     said = []
     connection.raw.set_trace_callback(lambda statement: said.append(statement.split()[0]))
-    for _ in range(20):
+    for _ in range(5):
         trial = study.ask()
         assert said == ["PRAGMA", "BEGIN", "PRAGMA", "INSERT", "COMMIT"][trial.number == 1 :]
         said.clear()

@@ -165,6 +165,38 @@ def test_what_a_transaction_leaves_is_not_left_when_its_commit_fails(store: Stor
         assert tx.left() is None
 
 
+def test_a_connection_that_writes_much_lengthens_the_log_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (log,) = tmp_path.glob("*-wal")
+    pages = page_count(store)
+
+    def write(first: int, transactions: int) -> int:
+        for number in range(first, first + transactions):
+            with store.hot.write("test") as tx:
+                tx.execute(ADD, row(f"{number:03}"))
+        return log.stat().st_size
+
+    assert write(0, hot._MANY - 1) < hot._LOG_BYTES
+    monkeypatch.setattr(hot, "BUSY_TIMEOUT_MS", 0)
+    with store.write("test"), pytest.raises(DatabaseBusy):  # it does not wait for another writer, and tries again later
+        write(100, 1)
+    assert write(100, hot._MANY - 1) < hot._LOG_BYTES
+    length = write(200, 1)
+    assert length >= hot._LOG_BYTES
+    assert write(300, 100) == length
+    assert names(store) == [f"{n:03}" for n in (*range(15), *range(100, 115), 200, *range(300, 400))]
+    assert page_count(store) < pages + 10
+    with store.hot.write("test") as tx:
+        assert tx.rows("PRAGMA cache_size", {}) == [(-2000,)]
+        assert tx.rows("SELECT name FROM sqlite_schema WHERE name LIKE 'log%'", {}) == []
+
+
+def page_count(store: Store) -> int:
+    with store.read() as connection:
+        return int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+
+
 def test_only_a_synced_commit_waits_for_the_disk(store: Store) -> None:
     for synced, level in ((True, 2), (False, 1), (False, 1), (True, 2)) * 3:
         with store.hot.write("test", synced=synced) as tx:

@@ -32,6 +32,14 @@ _KEPT = 8  # idle connections
 _BEGIN, _COMMIT = "BEGIN IMMEDIATE", "COMMIT"
 _OTHERS = "PRAGMA data_version"
 _SYNCED, _UNSYNCED = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
+_MANY = 16  # transactions, after which many more are expected
+_LOG_BYTES = 4_120_000  # of 1000 pages, at which SQLite copies them to the database
+_LENGTHEN = (
+    "PRAGMA cache_size=10",  # pages; those beyond are written to the log before the end
+    _BEGIN,
+    "CREATE TABLE log_filler (content)",
+    "INSERT INTO log_filler VALUES (zeroblob(4120000))",
+)
 _DATABASE = (sqlite3.Error, UnicodeEncodeError, OverflowError)  # what `translated` knows of a driver
 
 Values: TypeAlias = Mapping[str, Any] | Sequence[Any]  # as `hot_sql` was told
@@ -233,12 +241,14 @@ class HotTx:
 class _Connection:
     """A connection that is only ever used between BEGIN IMMEDIATE and COMMIT."""
 
-    __slots__ = ("cursor", "left", "others", "raw", "synced")
+    __slots__ = ("begun", "cursor", "left", "log", "others", "raw", "synced")
 
     def __init__(self, path: Path) -> None:
         uri = f"{path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made again
         self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         self.cursor = self.raw.cursor()
+        self.log = path.with_name(f"{path.name}-wal")
+        self.begun = 0  # transactions, up to _MANY
         self.synced = True
         self.left: object = None  # by the last transaction here
         self.others = 0  # a number that changes when somebody else commits
@@ -247,6 +257,10 @@ class _Connection:
         self.raw.execute("PRAGMA busy_timeout=0").close()
 
     def begin(self, synced: bool) -> None:
+        if self.begun < _MANY:
+            self.begun += 1
+            if self.begun == _MANY:
+                self._lengthen_log()
         if self.synced is not synced:
             self.cursor.execute(_SYNCED if synced else _UNSYNCED)
             self.synced = synced
@@ -256,6 +270,25 @@ class _Connection:
             if not _is_busy(error):
                 raise
             self._begin_later()
+
+    def _lengthen_log(self) -> None:
+        """Let the log have its full length at once, by a transaction that is taken back.
+
+        A commit that makes the file longer waits for the disk twice, and for the kernel to find time for its part. Once
+        the log has this length, SQLite begins at its start again.
+        """
+        if self.log.exists() and self.log.stat().st_size >= _LOG_BYTES:
+            return
+        (cache,) = self.cursor.execute("PRAGMA cache_size").fetchone()
+        try:
+            for statement in _LENGTHEN:
+                self.cursor.execute(statement)
+        except sqlite3.OperationalError:
+            self.begun = 0  # another writer, or no space left: try again later
+        finally:
+            if self.raw.in_transaction:
+                self.raw.rollback()
+            self.cursor.execute(f"PRAGMA cache_size={cache}")
 
     def left_alone(self) -> object:
         """Return what the last transaction here left, None if somebody else has committed since."""
