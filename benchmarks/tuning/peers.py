@@ -23,13 +23,17 @@ SOURCE = Path(__file__).parents[2] / "src" / "visutility"
 
 @dataclass(frozen=True)
 class Peer:
-    """`needs`: packages it imports, empty for what is ours; `revision` changes when its adapter does."""
+    """`needs`: packages it imports, empty for what is ours; `revision` changes when its adapter does.
+
+    `steady`: it is not told how many trials there will be, so a short run is how a longer one begins.
+    """
 
     name: str
     start: Start
     needs: tuple[str, ...] = ()
     revision: int = 1
     check: Callable[[], object] | None = None
+    steady: bool = False
 
     @property
     def missing(self) -> str | None:
@@ -89,9 +93,9 @@ PEERS: dict[str, Peer] = {
         Peer("hyperopt tpe", hyperopts.hyperopt_tpe, ("hyperopt",)),
         Peer("nevergrad ngopt", nevergrads.nevergrad_ngopt, ("nevergrad",)),
         Peer("smac3", models.smac, ("smac",)),
-        Peer("syne tune cqr", models.syne_tune, ("syne_tune",)),
-        Peer("ax", models.ax, ("ax",)),
-        Peer("hebo", models.hebo, ("hebo",)),
+        Peer("syne tune cqr", models.syne_tune, ("syne_tune",), steady=True),
+        Peer("ax", models.ax, ("ax",), steady=True),
+        Peer("hebo", models.hebo, ("hebo",), steady=True),
         Peer(CONTROLS[0], random_control),
         Peer(CONTROLS[1], shuffled_control),
     )

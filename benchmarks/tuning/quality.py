@@ -42,13 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     peers = [PEERS[name] for name in ((OURS, *CONTROLS) if given.quick else given.peers)]
     tasks = tuple(TASKS[name] for name in QUICK) if given.quick else DEV if given.half == "dev" else REPORTED
     budgets = (6, 12) if given.quick else BUDGETS
+    trials = budgets[-1] if given.trials is None else given.trials
     absent = {peer.name: why for peer in peers if (why := peer.missing)}
     for name, why in absent.items():
         print(f"not installed: {name} ({why})", flush=True)
     peers = [peer for peer in peers if peer.name not in absent]
     todo = list(order(peers, tasks, 1 if given.quick else given.seeds, given.all_seeds))
     if not given.only_print:
-        fill(todo, budgets[-1], given.seconds)
+        fill([at for at in todo if trials == budgets[-1] or at[0].steady], trials, budgets[-1], given.seconds)
     found = gather(todo, tasks, budgets, "quick" if given.quick else given.half, 100 if given.quick else cells.POOL)
     found.absent = absent
     target = Path(given.json) if given.json else cache_folder() / f"quality-{found.half}.json"
@@ -76,6 +77,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"paired seeds (default {SEEDS})")
     parser.add_argument("--all-seeds", action="store_true", help=f"as many for the slow ones too, which have {FEWER}")
+    parser.add_argument("--trials", type=int, choices=BUDGETS, help="shorter runs, of peers that are told no budget")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no run after so many CPU seconds")
     parser.add_argument("--print", dest="only_print", action="store_true", help="run nothing")
     parser.add_argument("--json", metavar="FILE", help="where results are written (default: beside the runs)")
@@ -93,10 +95,10 @@ def order(peers: Sequence[Peer], tasks: Sequence[Task], seeds: int, every: bool)
                     yield peer, task, seed
 
 
-def fill(todo: Sequence[tuple[Peer, Task, int]], trials: int, seconds: float) -> None:
-    """Run the cells that are missing."""
+def fill(todo: Sequence[tuple[Peer, Task, int]], trials: int, most: int, seconds: float) -> None:
+    """Run the cells that are missing, of so many trials; one of the most trials there are serves as well."""
     began = time.process_time()
-    missing = [at for at in todo if cells.kept(*at, trials) is None]
+    missing = [at for at in todo if cells.kept(*at, trials) is None and cells.kept(*at, most) is None]
     for done, (peer, task, seed) in enumerate(missing):
         if time.process_time() - began > seconds:
             print(f"stopped after {seconds:g} CPU seconds, {len(missing) - done} runs to go", flush=True)
@@ -114,7 +116,8 @@ def gather(
     for task in tasks:
         found.set_pool(task.name, cells.pool(task, size))
     for peer, task, seed in todo:
-        cell = cells.kept(peer, task, seed, budgets[-1])
+        known = (cells.kept(peer, task, seed, n) for n in (reversed(budgets) if peer.steady else budgets[-1:]))
+        cell = next((each for each in known if each is not None), None)
         if cell is not None:
             found.add(peer.name, task.name, seed, cell.losses, cell.cpu)
             found.identity[peer.name] = peer.identity

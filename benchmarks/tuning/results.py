@@ -34,14 +34,20 @@ class Results:
     def add(self, peer: str, task: str, seed: int, losses: Sequence[float], cpu: float) -> None:
         """Count one run."""
         found = running_best(losses)
-        self.best.setdefault(peer, {}).setdefault(task, {})[str(seed)] = [found[n - 1] for n in self.budgets]
+        self.best.setdefault(peer, {}).setdefault(task, {})[str(seed)] = [
+            found[n - 1] for n in self.budgets if n <= len(found)
+        ]
         self.cpu.setdefault(peer, []).append(1000.0 * cpu / len(losses))
         self.one[task] = min(self.one[task], found[-1])
 
     def scores(self, peer: str, at: int) -> dict[str, dict[str, float]]:
         """The scores of a peer by task and seed, at the budget of this index."""
         return {
-            task: {seed: score(best[at], self.zero[task][at], self.one[task]) for seed, best in seeds.items()}
+            task: {
+                seed: score(best[at], self.zero[task][at], self.one[task])
+                for seed, best in seeds.items()
+                if at < len(best)
+            }
             for task, seeds in self.best.get(peer, {}).items()
         }
 
@@ -50,8 +56,11 @@ class Results:
         return {task: float(np.mean(list(seeds.values()))) for task, seeds in self.scores(peer, at).items()}
 
     def complete(self) -> list[str]:
-        """The peers that were run on every task."""
-        return [peer for peer, tasks in self.best.items() if set(tasks) == set(self.zero)]
+        """The peers that were run on every task, with all trials."""
+        last = len(self.budgets) - 1
+        return [
+            peer for peer in self.best if {t for t, seeds in self.scores(peer, last).items() if seeds} == set(self.zero)
+        ]
 
     def pairs(self, a: str, b: str, at: int) -> dict[str, list[tuple[float, float]]]:
         """Scores of both on the same task with the same seed, by task."""
@@ -106,9 +115,14 @@ def _summary(found: Results, some: Sequence[str]) -> Iterator[str]:
             f" {place[at][peer]:.2f} | {np.mean(list(found.means(peer, at).values())):.3f} |"
             for at in range(len(found.budgets))
         )
-        seeds = sorted({len(each) for each in found.best[peer].values()})
-        count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}-{seeds[-1]}"
-        yield f"| {peer} | {count} |{cells} {np.mean(found.cpu[peer]):.1f} |"
+        counts = dict.fromkeys(_seeds(found, peer, at) for at in range(len(found.budgets)))
+        yield f"| {peer} | {', '.join(counts)} |{cells} {np.mean(found.cpu[peer]):.1f} |"
+
+
+def _seeds(found: Results, peer: str, at: int) -> str:
+    """How many seeds a task has at a budget, the fewest and the most."""
+    counts = sorted({len(seeds) for seeds in found.scores(peer, at).values()})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
 
 
 def _by(found: Results, some: Sequence[str], at: int) -> dict[str, dict[str, float]]:

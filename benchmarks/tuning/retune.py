@@ -1,8 +1,8 @@
 """Trials that re-tuning needs once the data changed, with each way of using the earlier studies, ours and Optuna's.
 
-Two families: the quality benchmark's tasks as their training sets grow, and models on images that drift. A case is a
-model at one step of its changing data (`retune_tasks`), with the studies of the steps before as history: 50 cold trials
-of TPE each, the same for all. What 50 cold trials of TPE reach at the step itself, the median of five studies, is the
+Three families: classifiers whose labelled rows arrive, the quality benchmark's tasks as their training sets grow, and
+models on images that drift. A case is a model at one step of its changing data (`retune_arrivals`, `retune_tasks`),
+with the studies of the steps before as history: 50 cold trials of TPE each, the same for all. What 50 cold trials of TPE reach at the step itself, the median of five studies, is the
 target; a figure is the number of trials to reach it, 50 where it is not reached. Then histories that mislead, each
 against our own engine without any, same seed: the true ones with their values negated, those of the same model on the
 other data set, and those of a random function of the same parameters.
@@ -20,16 +20,26 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from benchmarks.tuning.retune_arrivals import Arriving, arriving
 from benchmarks.tuning.retune_tasks import FASHION, Growing, Sequence, drifting, growing, have, remembered
 from visutility.core.rng import rng
 from visutility.tune import STRATEGIES, Choice, Int, Params, Past, Space, Study
 
 CAP: Final = 50
 TARGETS: Final = range(5)  # seeds of the cold studies whose median result is the target
-FAMILIES: Final = ("growing", "drifting")
-RETUNED: Final = {"growing": (1, 2, 3), "drifting": (2, 4)}  # steps
-MISLEADING: Final = {"growing": ("inverted", "unrelated"), "drifting": ("inverted", "other data", "unrelated")}
+RETUNED: Final = {"arriving": (1, 2, 3), "growing": (1, 2, 3), "drifting": (2, 4)}  # steps
+MISLEADING: Final = {
+    "arriving": ("inverted", "unrelated"),
+    "growing": ("inverted", "unrelated"),
+    "drifting": ("inverted", "other data", "unrelated"),
+}
 
+Moving = Arriving | Sequence | Growing
+SEQUENCES: Final[dict[str, Callable[[], Many[Moving]]]] = {
+    "arriving": arriving,
+    "growing": growing,
+    "drifting": drifting,
+}
 Objective = Callable[[Params], float]
 Trials = list[tuple[Params, float]]
 
@@ -39,7 +49,7 @@ Trials = list[tuple[Params, float]]
 class Case:
     """One re-tuning: a sequence, the step it has come to, and the seed of everything random."""
 
-    sequence: Sequence | Growing
+    sequence: Moving
     step: int
     seed: int
     slack: float = 0.0  # so near is near enough, as a share of the way from a random configuration to the target
@@ -76,7 +86,7 @@ def other(sequence: Sequence) -> Sequence:
     return replace(sequence, data=data, change=change)
 
 
-def usual(sequence: Sequence | Growing, step: int) -> float:
+def usual(sequence: Moving, step: int) -> float:
     """The median of a hundred random configurations."""
     draw = rng(0, "usual", sequence.name)
     return statistics.median(
@@ -84,14 +94,14 @@ def usual(sequence: Sequence | Growing, step: int) -> float:
     )
 
 
-def cold_study(sequence: Sequence | Growing, step: int, seed: int) -> Trials:
+def cold_study(sequence: Moving, step: int, seed: int) -> Trials:
     """A study of 50 trials by TPE, without a history."""
     name = [TPE, sequence.name, step, seed]
     found = remembered(name, lambda: tpe(sequence.space, lambda params: sequence.value(params, step), seed))
     return [(params, value) for params, value in found]
 
 
-def unrelated_study(sequence: Sequence | Growing, step: int, seed: int) -> Trials:
+def unrelated_study(sequence: Moving, step: int, seed: int) -> Trials:
     """The same of a random smooth function of the parameters, which moves a little from step to step."""
     space = sequence.space
     draw = rng(seed, "unrelated", sequence.name)
@@ -274,7 +284,7 @@ def runners() -> dict[str, Runner]:
 
 def cases(family: str, seeds: Many[int], *, choose: bool | None, slack: float = 0.0) -> Iterator[Case]:
     """Every case of one half of a family, or of both halves."""
-    for sequence in growing() if family == "growing" else drifting():
+    for sequence in SEQUENCES[family]():
         if choose is None or sequence.choose == choose:
             for step in RETUNED[family]:
                 for seed in seeds:
@@ -306,7 +316,7 @@ def main(argv: Many[str] | None = None) -> int:
     """Print both tables of each family."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="two cases, to see that it runs")
-    parser.add_argument("--family", choices=FAMILIES, nargs="+", default=FAMILIES, help="which sequences")
+    parser.add_argument("--family", choices=SEQUENCES, nargs="+", default=list(SEQUENCES), help="which sequences")
     parser.add_argument("--seeds", type=int, default=4, help="seeds of a case (default 4)")
     parser.add_argument("--half", choices=("report", "choose", "both"), default="report", help="which cases")
     parser.add_argument("--slack", type=float, default=0.0, help="count what comes as near as this share of the way")

@@ -38,6 +38,7 @@ SEVERITY: Final = 0.6  # more of it at each step
 TRAIN, TEST = 220, 700
 
 Data = tuple[Any, Any, Any, Any]  # rows and labels to train on, rows and labels to test on
+Judge = Callable[[Any, Data], float]  # of a model that is not fitted yet
 
 
 @cache
@@ -57,7 +58,7 @@ def images(name: str) -> tuple[Any, Any]:
 
 def have(name: str) -> bool:
     """Whether the data set is on this machine."""
-    return name == "digits" or (FASHION / "t10k-images-idx3-ubyte.gz").is_file()
+    return name != "fashion" or (FASHION / "t10k-images-idx3-ubyte.gz").is_file()
 
 
 @cache
@@ -96,22 +97,33 @@ def svm(p: Params, data: Data) -> float:
     return error(SVC(max_iter=2000, **p), data)
 
 
-def linear(p: Params, data: Data) -> float:
+def linear(p: Params, data: Data, judge: Judge = log_loss) -> float:
     from sklearn.linear_model import SGDClassifier
 
-    return log_loss(SGDClassifier(loss="log_loss", random_state=0, tol=None, **p), data)
+    return judge(SGDClassifier(loss="log_loss", random_state=0, tol=None, **p), data)
 
 
-def network(p: Params, data: Data) -> float:
+def network(p: Params, data: Data, judge: Judge = log_loss) -> float:
     from sklearn.neural_network import MLPClassifier
 
-    return log_loss(MLPClassifier(max_iter=8, random_state=0, **p), data)
+    return judge(MLPClassifier(max_iter=8, random_state=0, **p), data)
 
 
-def forest(p: Params, data: Data) -> float:
+def forest(p: Params, data: Data, judge: Judge = log_loss) -> float:
     from sklearn.ensemble import ExtraTreesClassifier
 
-    return log_loss(ExtraTreesClassifier(8, random_state=0, **p), data)
+    return judge(ExtraTreesClassifier(8, random_state=0, **p), data)
+
+
+def bounded(run: Callable[[Params, Data], float], params: Params, data: Data) -> float:
+    """The loss, 10 at most: what a model has that cannot be trained."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            value = run(params, data)
+        except ValueError:  # training diverged
+            value = 10.0
+    return min(value, 10.0) if np.isfinite(value) else 10.0
 
 
 _CURVED: Final = Equals("kernel", "rbf", "poly", "sigmoid")
@@ -193,13 +205,7 @@ class Sequence:
         return float(remembered([self.name, step, params], lambda: self._evaluate(params, step)))
 
     def _evaluate(self, params: Params, step: int) -> float:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            try:
-                value = MODELS[self.model][1](params, window(self.data, self.change, step))
-            except ValueError:  # training diverged
-                value = 10.0
-        return min(value, 10.0) if np.isfinite(value) else 10.0
+        return bounded(MODELS[self.model][1], params, window(self.data, self.change, step))
 
 
 @final

@@ -12,7 +12,7 @@ from benchmarks.tuning.adapters.common import Worst, active, children, grid, is_
 from benchmarks.tuning.adapters.ours import Shuffled
 from benchmarks.tuning.page import write
 from benchmarks.tuning.peers import CONTROLS, OURS, PEERS, Peer
-from benchmarks.tuning.quality import main, order
+from benchmarks.tuning.quality import fill, gather, main, order
 from benchmarks.tuning.results import Results, tables
 from benchmarks.tuning.stats import gain, mean_ranks, median_of_best, paired, ranks, running_best, score
 from benchmarks.tuning.task import Task
@@ -153,6 +153,27 @@ def test_a_cell_is_run_once(monkeypatch):
     assert cells.kept(changed, task, 0, 5) is None
     assert cells.kept(peer, Task("square", task.space, task.run, version=2), 0, 5) is None
     assert cells.pool(task, 50) == cells.pool(task, 50)
+
+
+def test_a_short_run_of_a_steady_peer_counts_at_the_small_budget_alone():
+    task = Task("square", Space({"x": Float(0, 1)}), lambda p: p["x"] ** 2)
+    ran = []
+
+    def start(space, seed, trials):
+        ran.append((seed, trials))
+        return PEERS[CONTROLS[0]].start(space, seed, trials)
+
+    steady, told = (Peer(name, start, steady=name == "steady") for name in ("steady", "told"))
+    for peer in (steady, told):
+        cells.filled(peer, task, 0, 6)
+        cells.filled(peer, task, 1, 3)
+    fill([(steady, task, seed) for seed in (0, 1, 2)], 3, 6, math.inf)
+    assert ran == [(0, 6), (1, 3), (0, 6), (1, 3), (2, 3)]  # the run of 6 served for 3 as well
+    found = gather([(peer, task, seed) for peer in (steady, told) for seed in range(3)], [task], (3, 6), "some", 20)
+    assert [sorted(found.scores("steady", at)["square"]) for at in (0, 1)] == [["0", "1", "2"], ["0"]]
+    assert [sorted(found.scores("told", at)["square"]) for at in (0, 1)] == [["0"], ["0"]]
+    assert found.complete() == ["steady", "told"]
+    assert "| steady | 3, 1 |" in "\n".join(tables(found))
 
 
 def test_both_controls_take_part_in_every_full_table():

@@ -1,10 +1,13 @@
 """The tasks of benchmarks/tuning: the split, determinism, and evaluations kept on disk."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from benchmarks.tuning.memo import Memo
+from benchmarks.tuning.retune_arrivals import MODELS_OF_LABELS, STEPS, arrived, arriving
+from benchmarks.tuning.retune_tasks import bounded
 from benchmarks.tuning.task import Task, error, table
 from benchmarks.tuning.tasks import DEV, REPORTED, TASKS
 
@@ -80,3 +83,33 @@ def test_a_growing_task_fits_its_first_rows_and_judges_the_same():
     assert fitted == [80, 150, 200, 200]
     assert judged == [300] * 4
     assert task.grown_to(0.4).name == "counts@0.4"
+
+
+@pytest.mark.parametrize("name", ["digits", "made"])
+def test_rows_arrive_and_the_judged_ones_stay(name):
+    steps = [arrived(name, step) for step in range(4)]
+    assert [len(x) for x, *_ in steps] == list(STEPS[name])
+    for (x, y, u, v), (more_x, more_y, more_u, more_v) in itertools.pairwise(steps):
+        assert (more_y[: len(y)] == y).all()
+        assert (more_v == v).all()
+        assert np.corrcoef(more_x[: len(x)].ravel(), x.ravel())[0, 1] > 0.9  # the same rows, standardised anew
+        assert np.corrcoef(more_u.ravel(), u.ravel())[0, 1] > 0.9
+        assert not np.isclose(x[:, None, :8], u[None, :, :8]).all(axis=2).all(axis=1).any()
+
+
+def test_every_model_of_labels_is_in_both_halves():
+    every = arriving()
+    for choose in (True, False):
+        assert {each.model for each in every if each.choose == choose} == set(MODELS_OF_LABELS)
+
+
+@pytest.mark.parametrize("model", MODELS_OF_LABELS)
+def test_a_model_of_labels_always_has_the_same_error(model):
+    space, run = MODELS_OF_LABELS[model]
+    draw = rng(0, "labels", model)
+    found = []
+    for params in (space.decode(draw.random(space.dim)) for _ in range(3)):
+        found.append(bounded(run, params, arrived("digits", 0)))
+        assert bounded(run, dict(reversed(params.items())), arrived("digits", 0)) == found[-1]
+        assert 0.0 < found[-1] <= 1.0
+    assert len(set(found)) > 1
