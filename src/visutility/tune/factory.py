@@ -3,6 +3,7 @@
 A strategy of another package is found by its entry point in the group `visutility.strategies`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
@@ -60,6 +61,7 @@ def make_strategy(
     if modality is not None and modality not in MODALITIES:
         raise InvalidSetting(f"modality {modality!r:.80} is unknown", hint=f"use one of {list(MODALITIES)}, or None")
     reason = "it was asked for by name"
+    given, history = len(history), [past for past in history if _speaks(past, space)]
     if kind == AUTO:
         kind, reason = _choose(space, budget, history, modality, workers, problem)
         if missed := find_strategy(kind).overlooks(problem):
@@ -72,9 +74,18 @@ def make_strategy(
             f"strategy {kind!r} does not take the settings {sorted(set(settings) - set(known))}",
             hint=f"it takes {known}" if known else "it has none",
         )
-    if any(past.trials for past in history) and not _learns_from_history(cls, problem):
+    if history and not _learns_from_history(cls, problem):
         reason += "; it does not use the history"
+    if mute := given - len(history):
+        reason += f"; {mute} of {given} earlier studies {'has' if mute == 1 else 'have'} no trial in this space"
     return Chosen(cls(**settings), reason)
+
+
+def _speaks(past: Past, space: Space, values: int = 1) -> bool:
+    """Whether an earlier study has so many different finite values, one or two, of configurations in this space."""
+    found = (value for params, value in past.trials if math.isfinite(value) and space.adopt(params) is not None)
+    first = next(found, None)
+    return first is not None and (values == 1 or any(value != first for value in found))
 
 
 def _learns_from_history(cls: type[AbstractStrategy], problem: Problem) -> bool:
@@ -115,6 +126,7 @@ def _choose(
     space: Space, budget: int | None, history: Sequence[Past], modality: str | None, workers: int, problem: Problem
 ) -> tuple[str, str]:
     """The rules of docs/strategies.md, which `benchmarks.tuning.choice` measures."""
+    history = [past for past in history if _speaks(past, space, 2)]  # a surrogate learns from differences
     known = sum(len(past.trials) for past in history)
     few = _FEW.get(modality or "", _FEW_ELSEWHERE)
     if budget is not None and space.size is not None and space.size <= budget:
