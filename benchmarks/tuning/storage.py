@@ -1,10 +1,11 @@
 """How fast trials are kept: ask and tell of 1, 2 and 4 processes on one study, and opening a study of many trials.
 
 Every trial is on the disk (`synchronous=FULL`) before its `tell` returns. A bare commit, one row of a plain table with
-nothing else in the program, is timed in the same folder just before and just after (the median of both): it is the
-floor, and on a shared machine it says what the disk was worth at that moment. Each row is the best of several runs:
-what others do to the machine only ever takes away. CPU is what the process itself used. Optuna runs where it is
-installed, or in the Python named by `--optuna`, with its default settings.
+nothing else in the program, is timed in the same folder just before and just after (the median of both): on a shared
+machine it says what the disk was worth at that moment. (It makes its file longer each time; a study's trials do not for
+long, so the median of them may be the lower one.) Each row is the best of several runs: what others do to the machine
+only ever takes away. CPU is what the process itself used. Optuna runs where it is installed, or in the Python named by
+`--optuna`, with its default settings.
 
 python -m benchmarks.tuning.storage [--quick] [--runs N] [--trials N] [--folder DIR] [--optuna PYTHON]
 """
