@@ -70,8 +70,8 @@ class CurveStopping(AbstractStopping):
     the first trial of all is paused at its first report, and a paused trial that has come to be among the best is
     handed out before any new one. Otherwise what stops is lost: then the first at a rung goes on, and so does whatever
     becomes the best with a chance of one in five; none stops before `startup` complete trials reported. None: a study
-    that has a paused trial can pause. Either way a trial whose curve is flat, and not expected to end better than the
-    best, goes no further.
+    that has a paused trial can pause. Unless `pauses` is True, a trial whose curve is flat, and not expected to end
+    better than the best, goes no further.
     """
 
     pauses: bool | None = None
@@ -101,7 +101,7 @@ class CurveStopping(AbstractStopping):
             return not pausing
         (own, doubt), best = standing.model.final(now), standing.model.best
         ends = standing.ends[there]
-        if own > best and _is_flat(now):
+        if self.pauses is not True and own > best and _is_flat(now):
             return False
         if not pausing:
             places = max(1, _places(len(ends) + 1, count, after))
@@ -130,7 +130,8 @@ class CurveStopping(AbstractStopping):
             there = best_first[lengths[best_first] >= count]
             few = _places(len(there), count, after, unlikely=True)
             for place, at in enumerate(there[: _places(len(there), count, after)]):
-                going = not standing.settled[at] and (place < few or not standing.unlikely[at])
+                done = self.pauses is not True and standing.settled[at]
+                going = not done and (place < few or not standing.unlikely[at])
                 if waiting[at] and lengths[at] < after and going:
                     return int(facts.numbers[at])
         return None
