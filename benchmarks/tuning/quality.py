@@ -9,7 +9,8 @@ python -m benchmarks.tuning.quality --page docs/benchmarks.md        … and int
 
 Score: 0 is the median of random search with as many trials, 1 the best loss known. The task is the unit of every test,
 seeds averaged; a test over (task, seed) pairs is printed beside it. Both controls must lose: random search under
-another name, and our engine told values that belong to other trials. One process, one thread; every run is kept in
+another name, and our engine told values that belong to other trials. The slow peers have fewer runs of 50 trials,
+and as many as the others of 20 where they are told no budget. One process, one thread; every run is kept in
 `build/bench-cache`, named by our source or the peer's version, so a comparison can be stopped and gone on with.
 """
 
@@ -28,7 +29,7 @@ from benchmarks.tuning.task import Task
 from benchmarks.tuning.tasks import DEV, REPORTED, TASKS
 
 SEEDS = 10
-FEWER = {"hebo": 1, "ax": 1, "syne tune cqr": 5, "smac3": 5}  # tenths of a second to seconds of CPU a trial
+FEWER = {"hebo": 3, "ax": 2, "syne tune cqr": 5, "smac3": 5}  # tenths of a second to seconds of CPU a trial
 BUDGETS = (20, 50)
 QUICK = ("ridge-diabetes", "tree-made")
 
@@ -42,15 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     peers = [PEERS[name] for name in ((OURS, *CONTROLS) if given.quick else given.peers)]
     tasks = tuple(TASKS[name] for name in QUICK) if given.quick else DEV if given.half == "dev" else REPORTED
     budgets = (6, 12) if given.quick else BUDGETS
-    trials = budgets[-1] if given.trials is None else given.trials
     absent = {peer.name: why for peer in peers if (why := peer.missing)}
     for name, why in absent.items():
         print(f"not installed: {name} ({why})", flush=True)
     peers = [peer for peer in peers if peer.name not in absent]
-    todo = list(order(peers, tasks, 1 if given.quick else given.seeds, given.all_seeds))
-    if not given.only_print:
-        fill([at for at in todo if trials == budgets[-1] or at[0].steady], trials, budgets[-1], given.seconds)
-    found = gather(todo, tasks, budgets, "quick" if given.quick else given.half, 100 if given.quick else cells.POOL)
+    seeds = 1 if given.quick else given.seeds
+    every = list(order(peers, tasks, seeds, every=True))
+    for trials in [] if given.only_print else [given.trials] if given.trials else budgets[::-1]:
+        short = [at for at in every if at[0].steady]
+        todo = short if trials < budgets[-1] else list(order(peers, tasks, seeds, given.all_seeds))
+        fill(todo, trials, budgets[-1], given.seconds)
+    found = gather(every, tasks, budgets, "quick" if given.quick else given.half, 100 if given.quick else cells.POOL)
     found.absent = absent
     target = Path(given.json) if given.json else cache_folder() / f"quality-{found.half}.json"
     target.write_text(json.dumps(found.to_json()), "utf-8")
@@ -77,7 +80,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"paired seeds (default {SEEDS})")
     parser.add_argument("--all-seeds", action="store_true", help=f"as many for the slow ones too, which have {FEWER}")
-    parser.add_argument("--trials", type=int, choices=BUDGETS, help="shorter runs, of peers that are told no budget")
+    parser.add_argument("--trials", type=int, choices=BUDGETS, help="runs of so many trials alone")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no run after so many CPU seconds")
     parser.add_argument("--print", dest="only_print", action="store_true", help="run nothing")
     parser.add_argument("--json", metavar="FILE", help="where results are written (default: beside the runs)")
