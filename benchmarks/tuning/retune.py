@@ -2,10 +2,11 @@
 
 Three families: classifiers whose labelled rows arrive, the quality benchmark's tasks as their training sets grow, and
 models on images that drift. A case is a model at one step of its changing data (`retune_arrivals`, `retune_tasks`),
-with the studies of the steps before as history: 50 cold trials of TPE each, the same for all. What 50 cold trials of TPE reach at the step itself, the median of five studies, is the
-target; a figure is the number of trials to reach it, 50 where it is not reached. Then histories that mislead, each
-against our own engine without any, same seed: the true ones with their values negated, those of the same model on the
-other data set, and those of a random function of the same parameters.
+with the studies of the steps before as history: 50 cold trials of TPE each, the same for all. What 50 cold trials of
+TPE reach at the step itself, the median of five studies, is the target; a figure is the number of trials to reach it,
+50 where it is not reached. Then histories that mislead, each against our own engine without any, same seed: the true
+ones with their values negated, those of the same model on the other data set, and those of a random function of the
+same parameters.
 
 The constants of the engine's memory were chosen on analytic functions and the cases marked `choose`; the others report.
 """
