@@ -429,38 +429,6 @@ def test_a_trial_that_may_become_the_best_is_not_lost():
     assert not rule.goes_on(seen, Curve(9, "pending", (1, 2, 3), (1.9, 1.8, 1.7)))
 
 
-@pytest.mark.parametrize("pauses", [False, None])
-def test_a_curve_that_is_flat_goes_no_further_unless_it_becomes_the_best(pauses):
-    ends = (0.1, 0.5, 0.6, 0.7)
-    whole = [
-        Curve(n, "complete", tuple(range(1, 51)), tuple(end + (0.9 - end) / t for t in range(1, 51)))
-        for n, end in enumerate(ends)
-    ]
-    if pauses is None:  # a study that paused one
-        whole.append(Curve(4, "paused", (1,), (0.95,)))
-    rule = CurveStopping(pauses=pauses)
-    early = (0.9, 0.5, 0.3, 0.26, 0.25, 0.25, 0.25, 0.25, 0.25)
-    curves = {
-        "flat": early,
-        "falls": (0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.38, 0.31, 0.25),
-        "best": tuple(value - 0.25 for value in early),
-    }
-    nine = tuple(range(1, 10))
-    goes_on = {
-        name: rule.goes_on(Seen(tuple(whole)), Curve(9, "pending", nine, values)) for name, values in curves.items()
-    }
-    assert goes_on == {"flat": False, "falls": True, "best": True}
-    handed_out = {
-        name: rule.resume(Seen((*whole, Curve(9, "paused", nine, values))), closing=False) == 9
-        for name, values in curves.items()
-    }
-    assert handed_out == goes_on
-    short = Curve(9, "pending", nine[:4], early[3:7])
-    assert rule.goes_on(Seen(tuple(whole)), short)  # too few reports to say
-    flat = Curve(9, "pending", nine, curves["flat"])
-    assert CurveStopping(pauses=True).goes_on(Seen(tuple(whole)), flat)  # it has its share
-
-
 def test_an_expected_end_is_never_better_than_the_best_one():
     study = Study(SPACE, strategy="random", stopping=CurveStopping())
     drive(study, 30, then="prune")

@@ -6,8 +6,7 @@ learnt from all curves of the study as in Swersky et al., "Freeze-thaw Bayesian 
 compared by that forecast. Rungs are a factor of 1.45 apart and 1 in 1.45 goes on, so that every stretch of the
 curves gets an equal share of the epochs, as in a bracket of Hyperband; no horizon has to be known beforehand, as
 forecasts reach as far as the farthest trial so far. How sure a forecast is counts too: where the ends are known after
-a few steps, most trials are unlikely to become the best one, and of those fewer go on. And a curve that has become
-flat says itself where it ends: unless that is better than the best trial, the rest of its steps would show nothing.
+a few steps, most trials are unlikely to become the best one, and of those fewer go on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +29,6 @@ UNKNOWN: Final = 32  # latest trials of which less than that may be known
 UNLIKELY: Final = 2.0  # deviations by which a forecast is worse than the best: a chance of one in 40 to be better
 POWER: Final = 1.5  # of the share that goes on, for those
 SPARED: Final = 3  # one trial in so many is never taken to be unlikely: the model may be wrong
-FLAT: Final = 0.05  # of what a curve came down in all, that it came down lately at most
-THIRD: Final = 2  # reports, at least, that "lately" is: the last third of them
 HOPEFUL: Final = 0.8  # deviations: what has a chance of one in five to become the best is not lost
 
 
@@ -56,7 +53,6 @@ class _Standing:
     model: CurveModel
     ends: Array
     unlikely: NDArray[np.bool_]  # which of them are not likely to become the best
-    settled: NDArray[np.bool_]  # which of them are flat, and not expected to become the best
     order: Indices  # the best forecast first, then by number
 
 
@@ -70,8 +66,7 @@ class CurveStopping(AbstractStopping):
     the first trial of all is paused at its first report, and a paused trial that has come to be among the best is
     handed out before any new one. Otherwise what stops is lost: then the first at a rung goes on, and so does whatever
     becomes the best with a chance of one in five; none stops before `startup` complete trials reported. None: a study
-    that has a paused trial can pause. Unless `pauses` is True, a trial whose curve is flat, and not expected to end
-    better than the best, goes no further.
+    that has a paused trial can pause.
     """
 
     pauses: bool | None = None
@@ -101,8 +96,6 @@ class CurveStopping(AbstractStopping):
             return not pausing
         (own, doubt), best = standing.model.final(now), standing.model.best
         ends = standing.ends[there]
-        if self.pauses is not True and own > best and _is_flat(now):
-            return False
         if not pausing:
             places = max(1, _places(len(ends) + 1, count, after))
             return own - HOPEFUL * doubt <= best or int((ends < own).sum()) < places
@@ -130,9 +123,7 @@ class CurveStopping(AbstractStopping):
             there = best_first[lengths[best_first] >= count]
             few = _places(len(there), count, after, unlikely=True)
             for place, at in enumerate(there[: _places(len(there), count, after)]):
-                done = self.pauses is not True and standing.settled[at]
-                going = not done and (place < few or not standing.unlikely[at])
-                if waiting[at] and lengths[at] < after and going:
+                if waiting[at] and lengths[at] < after and (place < few or not standing.unlikely[at]):
                     return int(facts.numbers[at])
         return None
 
@@ -184,19 +175,7 @@ def _standing_of(seen: Seen) -> _Standing | None:
     model = fitted(values[-LEARNT:], knots, values[rivals if rivals.any() else slice(None), -1])
     ends, doubts = model.ends(values)
     unlikely = (facts.numbers % SPARED != 0) & (ends - UNLIKELY * doubts > model.best)
-    flat = zip(seen.curves, seen.each("flat", None, lambda curve, _: _is_flat(curve)), strict=True)
-    settled = np.array([one for curve, one in flat if curve.steps], dtype=bool) & (ends > model.best)
-    return _Standing(model, ends, unlikely, settled, np.lexsort((facts.numbers, ends)))
-
-
-def _is_flat(curve: Curve) -> bool:
-    """Whether the last third of the reports is better than the third before by hardly anything, after all it gained."""
-    third = len(curve.values) // 3
-    if third < THIRD:
-        return False
-    before, lately = curve.values[-2 * third : -third], curve.values[-third:]
-    gained = sum(value / third for value in before) - sum(value / third for value in lately)
-    return gained <= FLAT * (curve.values[0] - min(curve.values))
+    return _Standing(model, ends, unlikely, np.lexsort((facts.numbers, ends)))
 
 
 def _places(count: int, rung: int, after: int, *, unlikely: bool = False) -> int:
