@@ -144,7 +144,7 @@ def ours(case: Case, target: float, history: Many[Trials], strategy: str = "baye
 
 
 def informed(case: Case, target: float, _: Many[Trials]) -> int:
-    """What no history can beat: our cold engine, told beforehand a study of 50 TPE trials at this very step."""
+    """A yardstick: our cold engine, told beforehand a study of 50 TPE trials at this very step."""
     study = Study(case.space, strategy="bayesian", seed=case.seed)
     for params, value in cold_study(case.sequence, case.step, case.seed + 100):
         study.enqueue(params)
