@@ -49,10 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     peers = [peer for peer in peers if peer.name not in absent]
     seeds = 1 if given.quick else given.seeds
     every = list(order(peers, tasks, seeds, every=True))
-    for trials in [] if given.only_print else [given.trials] if given.trials else budgets[::-1]:
+    until = time.process_time() + given.seconds
+    for trials in [] if given.only_print else [given.trials] if given.trials in budgets else budgets[::-1]:
         short = [at for at in every if at[0].steady]
         todo = short if trials < budgets[-1] else list(order(peers, tasks, seeds, given.all_seeds))
-        fill(todo, trials, budgets[-1], given.seconds)
+        fill(todo, trials, budgets[-1], until)
     found = gather(every, tasks, budgets, "quick" if given.quick else given.half, 100 if given.quick else cells.POOL)
     found.absent = absent
     target = Path(given.json) if given.json else cache_folder() / f"quality-{found.half}.json"
@@ -98,13 +99,15 @@ def order(peers: Sequence[Peer], tasks: Sequence[Task], seeds: int, every: bool)
                     yield peer, task, seed
 
 
-def fill(todo: Sequence[tuple[Peer, Task, int]], trials: int, most: int, seconds: float) -> None:
-    """Run the cells that are missing, of so many trials; one of the most trials there are serves as well."""
-    began = time.process_time()
+def fill(todo: Sequence[tuple[Peer, Task, int]], trials: int, most: int, until: float) -> None:
+    """Run the cells that are missing, of so many trials; one of the most trials there are serves as well.
+
+    None is started once this process has used `until` CPU seconds.
+    """
     missing = [at for at in todo if cells.kept(*at, trials) is None and cells.kept(*at, most) is None]
     for done, (peer, task, seed) in enumerate(missing):
-        if time.process_time() - began > seconds:
-            print(f"stopped after {seconds:g} CPU seconds, {len(missing) - done} runs to go", flush=True)
+        if time.process_time() > until:
+            print(f"no CPU seconds left, {len(missing) - done} runs to go", flush=True)
             return
         cells.filled(peer, task, seed, trials)
         if done % 10 == 9:

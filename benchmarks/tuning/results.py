@@ -14,7 +14,8 @@ from benchmarks.tuning.stats import gain, mean_ranks, median_of_best, paired, ru
 class Results:
     """`best[peer][task][seed]`: the best loss at each budget; `zero` and `one`: of scores, by task.
 
-    `cpu`: ms of ask and tell a trial, one number a run. `identity`: what was run. `absent`: why a peer is not here.
+    `cpu`: ms of ask and tell a trial, one number a run of all trials. `identity`: what was run. `absent`: why a peer is
+    not here.
     """
 
     half: str
@@ -37,7 +38,8 @@ class Results:
         self.best.setdefault(peer, {}).setdefault(task, {})[str(seed)] = [
             found[n - 1] for n in self.budgets if n <= len(found)
         ]
-        self.cpu.setdefault(peer, []).append(1000.0 * cpu / len(losses))
+        if len(losses) >= self.budgets[-1]:  # early trials cost less
+            self.cpu.setdefault(peer, []).append(1000.0 * cpu / len(losses))
         self.one[task] = min(self.one[task], found[-1])
 
     def scores(self, peer: str, at: int) -> dict[str, dict[str, float]]:

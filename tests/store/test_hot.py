@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import bindparam, insert, select, update
@@ -190,6 +191,17 @@ def test_a_connection_that_writes_much_lengthens_the_log_once(
     with store.hot.write("test") as tx:
         assert tx.rows("PRAGMA cache_size", {}) == [(-2000,)]
         assert tx.rows("SELECT name FROM sqlite_schema WHERE name LIKE 'log%'", {}) == []
+
+
+def test_the_log_is_not_lengthened_where_little_room_is_left(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (log,) = tmp_path.glob("*-wal")
+    monkeypatch.setattr(hot, "disk_usage", lambda _: SimpleNamespace(free=2**24))
+    for number in range(2 * hot._MANY):
+        with store.hot.write("test") as tx:
+            tx.execute(ADD, row(f"{number:03}"))
+    assert log.stat().st_size < hot._LOG_BYTES
 
 
 def page_count(store: Store) -> int:

@@ -34,7 +34,7 @@ PAST = Past("earlier", MIXED, (({"lr": 0.1, "opt": "b"}, 0.5), ({"lr": 0.2, "opt
             MIXED,
             {"budget": 30, "history": (PAST, Past("elsewhere", NUMBERS, (({"other": 1}, 1.0), ({"other": 2}, 2.0))))},
             "bayesian",
-            "^2 trials of 1 earlier study inform .*; 1 of 2 earlier studies has no trial in this space$",
+            "^2 trials of 1 earlier study inform .*; 1 of 2 earlier studies has no usable trial in this space$",
         ),
         (
             MIXED,
@@ -59,7 +59,7 @@ PAST = Past("earlier", MIXED, (({"lr": 0.1, "opt": "b"}, 0.5), ({"lr": 0.2, "opt
             SMALL,
             {"budget": 12, "history": (PAST,)},
             "grid",
-            "try each of them; 1 of 1 earlier studies has no trial in this space$",
+            "try each of them; 1 of 1 earlier studies has no usable trial in this space$",
         ),
         (
             SMALL,
@@ -88,6 +88,19 @@ def test_auto_looks_and_says_why(space, seen, kind, says):
     assert chosen.strategy.name == kind
     assert re.search(says, chosen.reason)
     assert "\n" not in chosen.reason
+
+
+@pytest.mark.parametrize("kind", ["auto", "random", "tpe", "bayesian"])
+@pytest.mark.parametrize("trial", [({"lr": 0.1}, 10**400), ({"lr": 0.1}, None), ({"lr": 0.1}, "1"), ("lr", 1.0)])
+def test_a_trial_that_is_none_is_not_counted(kind, trial):
+    history = (PAST, Past("odd", MIXED, (trial, trial)), Past("with one more", MIXED, (*PAST.trials, trial)))
+    reason = make_strategy(kind, space=MIXED, budget=30, history=history).reason
+    assert reason.endswith("1 of 3 earlier studies has no usable trial in this space")
+    assert kind != "auto" or "4 trials of 2 earlier studies inform" in reason
+
+
+def test_only_the_studies_that_are_remembered_are_counted():
+    assert "16 trials of 8 earlier studies" in make_strategy(space=MIXED, budget=30, history=(PAST,) * 12).reason
 
 
 @pytest.mark.parametrize("kind", sorted(STRATEGIES))

@@ -10,9 +10,10 @@ anybody makes them durable too: WAL frames are synced in order. Readers never se
 
 import sqlite3
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any, NoReturn, Protocol, TypeAlias, cast, final
 
 from sqlalchemy import Connection, Executable
@@ -34,6 +35,7 @@ _OTHERS = "PRAGMA data_version"
 _SYNCED, _UNSYNCED = "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"
 _MANY = 16  # transactions, after which many more are expected
 _LOG_BYTES = 4_120_000  # of 1000 pages, at which SQLite copies them to the database
+_ROOM = 8  # times that, which have to be free
 _LENGTHEN = (
     "PRAGMA cache_size=10",  # pages; those beyond are written to the log before the end
     _BEGIN,
@@ -42,7 +44,7 @@ _LENGTHEN = (
 )
 _DATABASE = (sqlite3.Error, UnicodeEncodeError, OverflowError)  # what `translated` knows of a driver
 
-Values: TypeAlias = Mapping[str, Any] | Sequence[Any]  # as `hot_sql` was told
+Values: TypeAlias = Mapping[str, Any] | tuple[Any, ...]  # as `hot_sql` was told
 
 
 class Writing(Protocol):
@@ -63,7 +65,7 @@ class Writing(Protocol):
     def left(self) -> object:
         """Return what the transaction before this one left with `leave`, if nobody committed anything in between.
 
-        Then the database is as that one left it. None says nothing.
+        Then the database is as that one left it, if this one has not written yet. None says nothing.
         """
 
     def leave(self, what: object) -> None:
@@ -247,7 +249,7 @@ class _Connection:
         uri = f"{path.absolute().as_uri()}?mode=rw"  # a file that is gone is not made again
         self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         self.cursor = self.raw.cursor()
-        self.log = path.with_name(f"{path.name}-wal")
+        self.log = Path(f"{path.resolve()}-wal")
         self.begun = 0  # transactions, up to _MANY
         self.synced = True
         self.left: object = None  # by the last transaction here
@@ -279,12 +281,14 @@ class _Connection:
         """
         if self.log.exists() and self.log.stat().st_size >= _LOG_BYTES:
             return
+        if disk_usage(self.log.parent).free < _ROOM * _LOG_BYTES:
+            return
         (cache,) = self.cursor.execute("PRAGMA cache_size").fetchone()
         try:
             for statement in _LENGTHEN:
                 self.cursor.execute(statement)
-        except sqlite3.OperationalError:
-            self.begun = 0  # another writer, or no space left: try again later
+        except sqlite3.OperationalError as error:
+            self.begun = 0 if _is_busy(error) else _MANY  # behind another writer it is tried again later
         finally:
             if self.raw.in_transaction:
                 self.raw.rollback()

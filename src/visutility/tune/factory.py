@@ -3,8 +3,7 @@
 A strategy of another package is found by its entry point in the group `visutility.strategies`.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import Any, final
@@ -14,7 +13,8 @@ from visutility.tune.problem import Problem
 from visutility.tune.space import Choice, Space
 from visutility.tune.strategies import STRATEGIES
 from visutility.tune.strategy import ONE_VALUE, AbstractStrategy, Past
-from visutility.tune.values import plain
+from visutility.tune.surrogate.memory import STUDIES
+from visutility.tune.values import number, plain
 
 GROUP = "visutility.strategies"
 AUTO = "auto"
@@ -23,7 +23,7 @@ MODALITIES = ("audio", "graph", "image", "other", "tabular", "text", "timeseries
 _FEW = {"image": 2}  # trials that cost minutes each: learn from the second on; elsewhere:
 _FEW_ELSEWHERE = 4
 _TOO_WIDE = 100  # parameters beyond which steps from the best trial do better than a surrogate
-_LONG = 2000  # trials from which on CMA-ES finds as much as a surrogate, at a fiftieth of the cost
+_LONG = 2000  # trials from which on CMA-ES finds as much as a surrogate, at a small part of the cost
 
 
 @final
@@ -61,7 +61,7 @@ def make_strategy(
     if modality is not None and modality not in MODALITIES:
         raise InvalidSetting(f"modality {modality!r:.80} is unknown", hint=f"use one of {list(MODALITIES)}, or None")
     reason = "it was asked for by name"
-    given, history = len(history), [past for past in history if _speaks(past, space)]
+    given, history = len(history), [past for past in history if any(_usable(past, space))]
     if kind == AUTO:
         kind, reason = _choose(space, budget, history, modality, workers, problem)
         if missed := find_strategy(kind).overlooks(problem):
@@ -77,15 +77,16 @@ def make_strategy(
     if history and not _learns_from_history(cls, problem):
         reason += "; it does not use the history"
     if mute := given - len(history):
-        reason += f"; {mute} of {given} earlier studies {'has' if mute == 1 else 'have'} no trial in this space"
+        reason += f"; {mute} of {given} earlier studies {'has' if mute == 1 else 'have'} no usable trial in this space"
     return Chosen(cls(**settings), reason)
 
 
-def _speaks(past: Past, space: Space, values: int = 1) -> bool:
-    """Whether an earlier study has so many different finite values, one or two, of configurations in this space."""
-    found = (value for params, value in past.trials if math.isfinite(value) and space.adopt(params) is not None)
-    first = next(found, None)
-    return first is not None and (values == 1 or any(value != first for value in found))
+def _usable(past: Past, space: Space) -> Iterator[tuple[float]]:
+    """The values, each in a tuple, of an earlier study's trials that have a finite one and a place in this space."""
+    for params, value in past.trials:
+        found = number(value)
+        if found is not None and isinstance(params, Mapping) and space.adopt(params) is not None:
+            yield (found,)
 
 
 def _learns_from_history(cls: type[AbstractStrategy], problem: Problem) -> bool:
@@ -126,8 +127,9 @@ def _choose(
     space: Space, budget: int | None, history: Sequence[Past], modality: str | None, workers: int, problem: Problem
 ) -> tuple[str, str]:
     """The rules of docs/strategies.md, which `benchmarks.tuning.choice` measures."""
-    history = [past for past in history if _speaks(past, space, 2)]  # a surrogate learns from differences
-    known = sum(len(past.trials) for past in history)
+    told = [list(_usable(past, space)) for past in history]
+    told = [values for values in told if len(set(values)) > 1][-STUDIES:]  # those that a surrogate learns from
+    known = sum(len(values) for values in told)
     few = _FEW.get(modality or "", _FEW_ELSEWHERE)
     if budget is not None and space.size is not None and space.size <= budget:
         return "grid", f"the space has only {space.size} configurations, and {budget} trials can try each of them"
@@ -139,7 +141,7 @@ def _choose(
         return "sobol", f"{_trials(budget)} with nothing to learn from before {_are(budget)} best spread evenly"
     if budget is not None and budget >= _LONG and not known:
         return "cmaes", f"{_trials(budget)} are enough to learn the objective's shape over {_kinds(space)}"
-    learn = f"{_trials(known)} of {len(history)} earlier stud{'y' if len(history) == 1 else 'ies'} inform the search"
+    learn = f"{_trials(known)} of {len(told)} earlier stud{'y' if len(told) == 1 else 'ies'} inform the search"
     start = f"{'an open number of trials' if budget is None else _trials(budget)} can learn from one another"
     costly = ", and each trial on images costs enough to choose it with care" if modality == "image" else ""
     return "bayesian", f"{learn if known and problem.objectives == 1 else start} over {_kinds(space)}{costly}"
