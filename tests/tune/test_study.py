@@ -256,6 +256,13 @@ def test_bad_batch_sizes_are_refused(n):
         ({"budget": 0, "strategy": Grid()}, InvalidSetting, "budget 0"),
         ({"history": {"lr": 1}}, InvalidSetting, "is not a list of studies"),
         ({"history": [3]}, InvalidSetting, "is no earlier study"),
+        (
+            {"history": [Past("odd", SPACE, (("lr", 1.0),))]},
+            InvalidParameter,
+            "odd: configuration 'lr' is not a mapping",
+        ),
+        ({"history": [Past("odd", SPACE, (({}, 10**400),))]}, InvalidObservation, "odd: value is beyond"),
+        ({"history": [Past("odd", SPACE, (3,))]}, InvalidObservation, "odd holds 3, not a"),
         ({"history": [({"lr": 1}, 0.5)]}, InvalidObservation, "a history is a list of lists"),
         ({"history": [[({"lr": 1}, "low")]]}, InvalidObservation, "'low' is not a number"),
         ({"history": [[("lr", 0.5)]]}, InvalidParameter, "'lr' is not a mapping"),

@@ -61,7 +61,7 @@ def make_strategy(
     if modality is not None and modality not in MODALITIES:
         raise InvalidSetting(f"modality {modality!r:.80} is unknown", hint=f"use one of {list(MODALITIES)}, or None")
     reason = "it was asked for by name"
-    given, history = len(history), [past for past in history if any(_usable(past, space))]
+    given, history = len(history), [past for past in history if next(_usable(past, space), None) is not None]
     if kind == AUTO:
         kind, reason = _choose(space, budget, history, modality, workers, problem)
         if missed := find_strategy(kind).overlooks(problem):
@@ -81,12 +81,12 @@ def make_strategy(
     return Chosen(cls(**settings), reason)
 
 
-def _usable(past: Past, space: Space) -> Iterator[tuple[float]]:
-    """The values, each in a tuple, of an earlier study's trials that have a finite one and a place in this space."""
+def _usable(past: Past, space: Space) -> Iterator[float]:
+    """The values of an earlier study's trials that have a finite one and a place in this space."""
     for params, value in past.trials:
         found = number(value)
         if found is not None and isinstance(params, Mapping) and space.adopt(params) is not None:
-            yield (found,)
+            yield found
 
 
 def _learns_from_history(cls: type[AbstractStrategy], problem: Problem) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from visutility.core.errors import InvalidObservation, InvalidParameter, InvalidSetting
@@ -35,7 +36,7 @@ def as_history(items: Sequence[Earlier], space: Space, direction: str) -> tuple[
 
 def _as_past(item: Earlier, name: str, space: Space, direction: str) -> Past:
     if isinstance(item, Past):
-        return item
+        return _checked(item)
     if isinstance(item, HasPast):
         return item.past()
     if isinstance(item, (Mapping, str)) or not isinstance(item, Iterable):
@@ -45,6 +46,12 @@ def _as_past(item: Earlier, name: str, space: Space, direction: str) -> Past:
     flip = sign(direction)
     pairs = (_pair(pair, name) for pair in item)
     return Past(name, space, tuple((params, flip * value) for params, value in pairs if math.isfinite(value)))
+
+
+def _checked(past: Past) -> Past:
+    """Return it with its trials checked as a list of pairs is; a value that is None becomes NaN."""
+    trials = tuple(_pair(pair, past.name) for pair in past.trials)
+    return past if trials == past.trials else replace(past, trials=trials)
 
 
 def _pair(pair: object, name: str) -> tuple[Params, float]:
