@@ -2,7 +2,8 @@
 
 The model: a perceptron with hidden layers of 128 and 32, trained on the first 30,000 training images for 14 epochs.
 Corruptions have the severities of this suite, milder than those of `visutility.data.corruptions`: detection is the
-point. Scores are kept under build/bench-cache, so that every suite reads the same numbers.
+point. Scores are kept in the folder of `benchmarks.tuning.memo`, so that every suite reads the same numbers. Where
+Fashion-MNIST is not at hand, `--quick` runs take the twenty images of the tests, many times over.
 """
 
 import gzip
@@ -12,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.tuning.memo import cache_folder
 from visutility.core.rng import rng
 
 Array = NDArray[np.float64]
-CACHE = Path("build/bench-cache/monitoring")
 PLACES = ("../shared/data/fashion-mnist", "/usr/share/dataset-fashion-mnist")
 SEVERITIES = {  # severities 1 to 5
     "noise": (0.04, 0.08, 0.12, 0.18, 0.26),  # sd
@@ -27,21 +28,37 @@ SEVERITIES = {  # severities 1 to 5
 }
 
 
-def folder() -> Path:
-    """Return where Fashion-MNIST lies: `FASHION_MNIST`, or the usual places."""
+SAMPLE = Path("tests/data/fashion-mnist/images")
+
+
+def folder() -> Path | None:
+    """Return where Fashion-MNIST lies: `FASHION_MNIST`, or the usual places; None when it is in neither."""
     for place in (os.environ.get("FASHION_MNIST", ""), *PLACES):
         if place and (Path(place) / "t10k-images-idx3-ubyte.gz").exists():
             return Path(place)
-    raise SystemExit(f"Fashion-MNIST is in none of {', '.join(PLACES)}: set FASHION_MNIST to its folder")
+    return None
 
 
 def images(part: str) -> tuple[Array, NDArray[np.int64]]:
     """Return images (n, 28, 28) in [0, 1] and labels (n,) of "train" or "t10k"."""
-    with gzip.open(folder() / f"{part}-images-idx3-ubyte.gz") as file:
+    place = folder()
+    if place is None:
+        return _sample(part)
+    with gzip.open(place / f"{part}-images-idx3-ubyte.gz") as file:
         pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-    with gzip.open(folder() / f"{part}-labels-idx1-ubyte.gz") as file:
+    with gzip.open(place / f"{part}-labels-idx1-ubyte.gz") as file:
         labels = np.frombuffer(file.read(), np.uint8, offset=8)
     return pixels / 255.0, labels.astype(np.int64)
+
+
+def _sample(part: str, times: int = 100) -> tuple[Array, NDArray[np.int64]]:
+    from PIL import Image
+
+    paths = sorted(SAMPLE.glob("*/*.png"))
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths]).astype(np.float64) / 255.0
+    labels = np.unique([path.parent.name for path in paths], return_inverse=True)[1]
+    many = np.tile(pixels, (times, 1, 1)) + 0.02 * rng(0, "sample", part).standard_normal((times * len(paths), 28, 28))
+    return np.clip(many, 0.0, 1.0), np.tile(labels, times)
 
 
 def corrupt(clean: Array, kind: str, severity: int, seed: int = 0) -> Array:
@@ -76,11 +93,16 @@ def _jpeg(clean: Array, quality: int) -> Array:
     return done
 
 
+def kept_at(name: str) -> Path:
+    """Return where a result is kept; what the sample of the tests gives is kept apart."""
+    return Path(cache_folder()) / ("monitoring" if folder() else "monitoring-sample") / name
+
+
 class Frozen:
     """The frozen perceptron: weights only, so that every run gives the same numbers."""
 
     def __init__(self) -> None:
-        path = CACHE / "mlp.npz"
+        path = kept_at("mlp.npz")
         if not path.exists():
             _train(path)
         with np.load(path) as kept:
@@ -114,7 +136,7 @@ def _train(path: Path) -> None:
 
 def said(kind: str = "clean", severity: int = 0) -> tuple[Array, Array, NDArray[np.int64]]:
     """Return softmax (10000, 10), embedding (10000, 32) and labels of the test images under a corruption."""
-    path = CACHE / f"{kind}-{severity}.npz"
+    path = kept_at(f"{kind}-{severity}.npz")
     if not path.exists():
         pixels, labels = images("t10k")
         softmax, embedding = Frozen()(pixels if kind == "clean" else corrupt(pixels, kind, severity))
