@@ -128,7 +128,7 @@ def _train(path: Path) -> None:
     model = MLPClassifier((128, 32), max_iter=14, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that 14 epochs are not convergence: they are what is asked for
-        model.fit(pixels[:30_000].reshape(30_000, -1), labels[:30_000])
+        model.fit(pixels.reshape(len(pixels), -1)[:30_000], labels[:30_000])
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {f"w{at}": w for at, w in enumerate(model.coefs_)} | {f"b{at}": b for at, b in enumerate(model.intercepts_)}
     np.savez(path, **kept)
