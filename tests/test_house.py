@@ -51,6 +51,7 @@ THIRD_PARTY = {  # package -> where it may be imported; one that is missing here
     "prometheus_client": "loop api cli",
     "pyarrow": "data loop testing",
     "rich": "cli demo",
+    "river": "interop",
     "scipy": "tune monitor data loop testing",
     "skops": "loop interop",
     "sklearn": "loop interop demo testing",
@@ -62,6 +63,7 @@ INSIDE_FUNCTIONS = {  # heavy or optional: imported where used, never when a mod
     "alembic": "store.migrations",
     "PIL": "",
     "optuna": "interop.optuna interop.optuna_import interop._optuna_space",
+    "river": "interop.river",
     "skops": "",
     "sklearn": "interop.sklearn",
 }
