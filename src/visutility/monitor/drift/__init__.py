@@ -1,0 +1,13 @@
+"""Batch drift: a current window compared with a reference window; tables, embeddings and images."""
+
+from visutility.monitor.drift.compare import KINDS, compare
+from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram
+
+__all__ = [
+    "KINDS",
+    "ColumnDrift",
+    "DriftReport",
+    "Finding",
+    "Histogram",
+    "compare",
+]
