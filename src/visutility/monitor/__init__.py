@@ -2,6 +2,7 @@
 
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
 from visutility.monitor.detectors import DETECTORS, EDetector, Rolling
+from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, compare
 from visutility.monitor.factory import make_detector
 from visutility.monitor.fleet import Fleet
 from visutility.monitor.score import Score, judge, pooled, run_length
@@ -10,15 +11,20 @@ from visutility.monitor.state import StreamState
 __all__ = [
     "DETECTORS",
     "AbstractDetector",
+    "ColumnDrift",
     "Direction",
+    "DriftReport",
     "EDetector",
+    "Finding",
     "Fleet",
+    "Histogram",
     "Level",
     "Rolling",
     "Score",
     "StreamState",
     "Verdict",
     "Verdicts",
+    "compare",
     "judge",
     "make_detector",
     "pooled",
