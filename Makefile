@@ -1,6 +1,7 @@
 # make demo   the whole loop on real images, from a bare checkout       make test   everything CI runs
 # make check  the fast suite      make lint   ruff and mypy      make bench   every benchmark
-# make bench-tuning   the tuner beside its peers, in an environment of their own; hours, kept in build/, can be stopped
+# make bench-tuning, make bench-monitoring   the tuner, the monitor beside its peers, each in an environment of its own;
+#             hours for the tuner, kept in build/, can be stopped
 # Needs python3 (3.11 or newer) and make; everything else goes into .venv in this folder.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ export OPENBLAS_NUM_THREADS := 1
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check lint bench bench-tuning lock clean
+.PHONY: demo test check lint bench bench-tuning bench-monitoring lock clean
 
 demo: $(INSTALLED)
 	$(BIN)/visutility demo
@@ -36,6 +37,16 @@ $(BENCH)/.installed: requirements/bench.txt requirements/bench-peers.txt pyproje
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt -e '.[sklearn]'
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/bench-peers.txt
+	touch $@
+
+MONITORING := build/bench-monitoring-venv
+bench-monitoring: $(MONITORING)/.installed
+	$(MONITORING)/bin/python -m benchmarks monitoring
+
+$(MONITORING)/.installed: requirements/bench-monitoring.txt requirements/bench-monitoring-peers.txt pyproject.toml
+	test -x $(MONITORING)/bin/python || $(PYTHON) -m venv $(MONITORING)
+	$(MONITORING)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench-monitoring.txt -e '.[sklearn]'
+	$(MONITORING)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/bench-monitoring-peers.txt
 	touch $@
 
 # The lock holds exact versions with hashes for every supported Python; `make lock` writes it again.
