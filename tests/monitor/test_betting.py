@@ -132,7 +132,7 @@ def test_a_jump_is_seen_at_once_and_never_before():
         delays.append(alarms[0] - 499)
     assert np.median(delays) <= 22
     assert max(delays) <= 60
-    assert abs(said.evidence[0]["since"] - 500) <= 5
+    assert abs(said.reasons[0]["since"] - 500) <= 5
 
 
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from visutility.monitor import DETECTORS, AbstractDetector, EDetector, Level, Rolling, StreamState
+from visutility.core.errors import EmptyWindow
+from visutility.monitor import DETECTORS, EDetector, Level, Rolling, StepDetector, StreamState
 from visutility.monitor.state import Floats
 from visutility.testing.detectors import (
     DETECTOR_CHECKS,
@@ -68,7 +69,7 @@ class PeakState(StreamState):
 
 
 @dataclass(frozen=True, slots=True)
-class Peak(AbstractDetector[PeakState]):
+class Peak(StepDetector[PeakState]):
     """Alarm when an exponential average passes a limit; `wrong` names what is broken."""
 
     limit: float = 5.0
@@ -82,6 +83,9 @@ class Peak(AbstractDetector[PeakState]):
 
     def oriented(self, values: Floats) -> Floats:
         return values if self.direction == "rise" else -values
+
+    def fresh(self, n: int) -> PeakState:
+        raise EmptyWindow(f"{n} streams have no reference")
 
     def learn(self, references: Sequence[Floats]) -> PeakState:
         n = len(references)

@@ -44,7 +44,8 @@ def test_installed_packages_add_detectors_but_replace_none(monkeypatch):
 def test_verdicts_say_which_streams_alarmed():
     detector = EDetector(arl=100)
     state = detector.init([[0.0] * 50] * 3)
-    _, said = detector.update(state, [1.0] * 20 + [0.0] * 5, [1] * 20 + [2] * 5)
+    state, said = detector.update(state, [1.0] * 20 + [0.0] * 5, [1] * 20 + [2] * 5)
     assert isinstance(said, Verdicts)
     assert said.alarm.tolist() == [False, True, False]
-    assert len(said) == len(list(said)) == len(said.evidence)
+    assert len(said) == len(list(said)) == len(said.reasons)
+    assert said.evidence.tolist() == [0.0, max(said.score), detector.scores(state)[2]]

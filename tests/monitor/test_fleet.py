@@ -1,10 +1,10 @@
-"""Named streams: each gets what it would get alone, whatever comes, goes, is saved or refused."""
+"""Fleets: each stream gets what it would get alone, whatever comes, goes, is saved or refused."""
 
 import numpy as np
 import pytest
 
 from visutility.core import codec
-from visutility.core.errors import AlreadyExists, EmptyWindow, Invalid, InvalidObservation, StreamNotFound
+from visutility.core.errors import EmptyWindow, Invalid, InvalidObservation, StreamNotFound
 from visutility.core.rng import rng
 from visutility.monitor import EDetector, Fleet, Level, Rolling
 
@@ -13,98 +13,132 @@ def stream(name, rate=0.1, n=300):
     return (rng(0, name, n).random(n) < rate).astype(float)
 
 
-def fleet_of(*names, detector=None):
-    fleet = Fleet(detector or EDetector(arl=1000))
-    fleet.add_all({name: stream(f"{name} reference") for name in names})
-    return fleet
+def reference(at):
+    return stream(f"reference {at}")
 
 
-def alone(name, values, detector=None):
+def fleet_of(n, detector=None):
+    return Fleet(detector or EDetector(arl=1000), streams=[reference(at) for at in range(n)])
+
+
+def alone(at, values, detector=None):
     detector = detector or EDetector(arl=1000)
-    _, said = detector.update(detector.init([stream(f"{name} reference")]), values)
+    _, said = detector.update(detector.init([reference(at)]), values)
     return [verdict[1:] for verdict in said]
 
 
-@pytest.mark.parametrize("detector", [EDetector(arl=1000), Rolling(window=50, arl=1000)], ids=lambda d: d.name)
+def of(said, at):
+    return [verdict[1:] for verdict in said if verdict.stream == at]
+
+
+DETECTORS = [EDetector(arl=1000), Rolling(window=50, arl=1000)]
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda d: d.name)
 def test_each_stream_gets_what_it_gets_alone(detector):
-    fleet = fleet_of("a", "b", "c", detector=detector)
-    values = {"a": stream("a", 0.5), "c": stream("c", 0.7, 120), "b": stream("b")}
-    found = fleet.update(values)
-    assert {"a", "c"} <= set(found)
-    for name, own in values.items():
-        assert [verdict[1:] for verdict in found.get(name, [])] == alone(name, own, detector)
-    assert all(verdict.stream == fleet.row(name) for name, said in found.items() for verdict in said)
-
-
-def test_names_beside_values_are_the_same_as_a_mapping():
-    values = {"a": stream("a", 0.5), "b": stream("b", 0.5)}
-    by_mapping, by_names = fleet_of("a", "b"), fleet_of("a", "b")
-    found = by_mapping.update(values)
-    mixed = np.stack([values["a"], values["b"]]).T.ravel()
-    other = by_names.update(mixed, ["a", "b"] * 300)
-    assert {name: list(said) for name, said in found.items()} == {name: list(said) for name, said in other.items()}
-    assert by_mapping.save() == by_names.save()
-    assert any(verdict.level is Level.ALARM for verdict in found["a"])
+    values = np.stack([stream("a", 0.5), stream("b"), stream("c", 0.7)])
+    dense, ragged = fleet_of(3, detector), fleet_of(3, detector)
+    said = list(dense.update(values))
+    other = list(ragged.update(values.T.ravel(), np.tile([0, 1, 2], 300)))
+    assert said == other
+    assert any(verdict.level is Level.ALARM for verdict in said)
+    for at, own in enumerate(values):
+        assert of(said, at) == alone(at, own, detector)
+    np.testing.assert_array_equal(dense.scores(), ragged.scores())
 
 
 def test_streams_come_and_go_without_touching_others():
-    fleet = fleet_of("a", "b", "c")
+    fleet = fleet_of(3)
     first, second = stream("c", 0.3, 100), stream("c", 0.6, 200)
-    said = [verdict[1:] for verdict in fleet.update({"a": stream("a"), "c": first}).get("c", [])]
-    fleet.remove("a")
-    fleet.add("d", stream("d reference"))
-    said += [verdict[1:] for verdict in fleet.update({"c": second, "d": stream("d")}).get("c", [])]
-    assert said == alone("c", np.concatenate([first, second]))
-    assert fleet.names == ("b", "c", "d")
-    assert [fleet.row(name) for name in fleet.names] == [0, 1, 2]
-    assert "a" not in fleet
+    said = of(fleet.update(first, np.full(100, 2)), 2)
+    fleet.remove([0])
+    assert fleet.add([reference(3)]).tolist() == [3]
+    assert fleet.ids.tolist() == [1, 2, 3]
+    assert (0 in fleet, 2 in fleet, len(fleet)) == (False, True, 3)
+    found = fleet.update(np.stack([stream("b", 0.1, 200), second, stream("d", 0.9, 200)]))
+    assert said + of(found, 2) == alone(2, np.concatenate([first, second]))
+    assert of(found, 3) == alone(3, stream("d", 0.9, 200))
+    assert found.alarm.tolist() == [False, True, True]
+    assert found.ids.tolist() == [1, 2, 3]
+    with pytest.raises(StreamNotFound, match="id 0 at position 1 names no stream"):
+        fleet.update([1.0, 1.0], [1, 0])
 
 
-def test_a_fleet_can_become_empty_and_start_again():
-    fleet = fleet_of("a")
-    fleet.remove("a")
-    assert (len(fleet), fleet.scores(), fleet.update({})) == (0, {}, {})
-    assert Fleet.load(fleet.save()).names == ()
-    fleet.add("a", stream("a reference"))
-    assert list(fleet.scores()) == ["a"]
+def test_a_fleet_can_become_empty_and_start_again(tmp_path):
+    fleet = fleet_of(1)
+    fleet.remove(0)
+    assert (len(fleet), len(fleet.scores()), len(fleet.update([], []))) == (0, 0, 0)
+    assert len(fleet.update(np.zeros((0, 7))).alarm) == 0
+    with pytest.raises(InvalidObservation, match="no streams"):
+        fleet.update([[1.0]])
+    fleet.save(tmp_path / "fleet")
+    again = Fleet.load(tmp_path / "fleet")
+    assert again.add([reference(0)]).tolist() == [1]
+    assert of(again.update(stream("a", 0.6), np.full(300, 1)), 1) == alone(0, stream("a", 0.6))
 
 
-def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened():
-    fleet = fleet_of("a", "b", detector=Rolling(window=40, parts=4, arl=5000, low=0.0, high=1.0))
-    fleet.update({"a": stream("a", 0.1, 77), "b": stream("b", 0.2, 13)})
-    again = Fleet.load(fleet.save())
-    assert again.save() == fleet.save()
+def test_saved_and_loaded_it_goes_on_as_if_nothing_had_happened(tmp_path):
+    fleet = fleet_of(3, Rolling(window=40, parts=4, arl=5000, low=0.0, high=1.0))
+    fleet.remove(1)
+    fleet.update(np.stack([stream("a", 0.1, 77), stream("b", 0.2, 77)]))
+    fleet.save(tmp_path / "one")
+    again = Fleet.load(tmp_path / "one")
+    again.save(tmp_path / "two")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert again.detector == fleet.detector
-    more = {"b": stream("more", 0.6), "a": stream("other", 0.5)}
-    assert {k: list(v) for k, v in again.update(more).items()} == {k: list(v) for k, v in fleet.update(more).items()}
-    assert again.learnt("a") == fleet.learnt("a")
-    assert again.evidence("b") == fleet.evidence("b")
+    more = np.stack([stream("more", 0.6), stream("other", 0.5)])
+    assert list(again.update(more)) == list(fleet.update(more))
+    assert again.learnt(0) == fleet.learnt(0)
+    assert again.evidence(2) == fleet.evidence(2)
+    assert again.add([reference(5)]).tolist() == fleet.add([reference(5)]).tolist() == [3]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["one", "two"]
 
 
-def test_what_is_refused_changes_nothing():
-    fleet = fleet_of("a", "b")
-    before = fleet.save()
-    with pytest.raises(AlreadyExists, match="'b' is watched already"):
-        fleet.add_all({"z": stream("z"), "b": stream("b")})
+def test_what_is_refused_changes_nothing(tmp_path):
+    fleet = fleet_of(2)
+    fleet.update([[1.0, 0.0], [0.0, 0.0]])
+    fleet.save(tmp_path / "before")
     with pytest.raises(EmptyWindow):
-        fleet.add_all({"y": stream("y"), "z": [0.0]})
-    with pytest.raises(StreamNotFound, match="'z' is not watched"):
-        fleet.update({"a": [1.0], "z": [0.0]})
-    with pytest.raises(InvalidObservation, match="nan at position 3"):
-        fleet.update({"a": [1.0, 0.0], "b": [0.0, float("nan")]})
-    with pytest.raises(InvalidObservation, match="'a' has values of shape"):
-        fleet.update({"a": [[1.0]]})
+        fleet.add([stream("y"), [0.0]])
+    with pytest.raises(EmptyWindow, match="use eprocess"):
+        fleet.add(2)
+    with pytest.raises(Invalid, match="-1 streams"):
+        fleet.add(-1)
+    for bad in (float("nan"), float("inf"), 1.5):
+        with pytest.raises(InvalidObservation, match="position 1 of stream 1"):
+            fleet.update([[1.0, 0.0], [0.0, bad]])
+        with pytest.raises(InvalidObservation, match="position 2"):
+            fleet.update([0.0, 0.0, bad], [0, 1, 1])
+    for shape in ((3, 2), (2,), (2, 2, 2)):
+        with pytest.raises(InvalidObservation, match="shape"):
+            fleet.update(np.zeros(shape))
     with pytest.raises(InvalidObservation, match="came with 2 values"):
-        fleet.update([1.0, 0.0], ["a"])
-    with pytest.raises(Invalid, match="without names"):
-        fleet.update([1.0])
-    for call in (fleet.remove, fleet.row, fleet.learnt, fleet.evidence):
+        fleet.update([1.0, 0.0], [0])
+    with pytest.raises(InvalidObservation, match="numbers only"):
+        fleet.update([["a"], ["b"]])
+    for call in (fleet.remove, fleet.learnt, fleet.evidence):
         with pytest.raises(StreamNotFound):
-            call("z")
-    assert fleet.save() == before
+            call(2)
+    with pytest.raises(StreamNotFound, match="id 9 at position 1"):
+        fleet.remove([0, 9])
+    fleet.save(tmp_path / "after")
+    assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
 
 
-def test_bytes_that_are_not_a_fleet_are_refused():
-    for data in (b"", b"fleet", fleet_of("a").save()[:200], codec.pack_arrays({}, version=9)):
+def test_empty_batches_say_nothing_and_change_nothing(tmp_path):
+    fleet = fleet_of(2)
+    fleet.save(tmp_path / "before")
+    assert len(fleet.update(np.zeros((2, 0)))) == 0
+    assert len(fleet.update([], [])) == 0
+    fleet.save(tmp_path / "after")
+    assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
+
+
+def test_files_that_are_not_a_fleet_are_refused(tmp_path):
+    fleet_of(2).save(tmp_path / "fleet")
+    whole = (tmp_path / "fleet").read_bytes()
+    edited = whole[:300] + bytes([whole[300] ^ 1]) + whole[301:]
+    for data in (b"", b"fleet", whole[:200], edited, codec.pack_arrays({}, version=9)):
+        (tmp_path / "fleet").write_bytes(data)
         with pytest.raises(Invalid):
-            Fleet.load(data)
+            Fleet.load(tmp_path / "fleet")

@@ -98,7 +98,7 @@ def test_falling_accuracy_is_told_in_its_own_units():
     learnt = detector.learnt(detector.init([right]))
     assert learnt["limit_mean"] < learnt["reference_mean"] == pytest.approx(right.mean())
     _, said = detector.update(detector.init([right]), 1 - errors(np.full(200, 0.5), "wrong"))
-    assert said.evidence[0]["window_mean"] < said.evidence[0]["limit_mean"]
+    assert said.reasons[0]["window_mean"] < said.reasons[0]["limit_mean"]
 
 
 def test_a_reference_that_tells_nothing_is_refused():

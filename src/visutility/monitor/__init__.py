@@ -7,6 +7,7 @@ from visutility.monitor.factory import make_detector
 from visutility.monitor.fleet import Fleet
 from visutility.monitor.score import Score, judge, pooled, run_length
 from visutility.monitor.state import StreamState
+from visutility.monitor.steps import StepDetector
 
 __all__ = [
     "DETECTORS",
@@ -21,6 +22,7 @@ __all__ = [
     "Level",
     "Rolling",
     "Score",
+    "StepDetector",
     "StreamState",
     "Verdict",
     "Verdicts",

@@ -11,7 +11,7 @@ from visutility.monitor.detectors import DETECTORS
 ENTRY_POINTS = "visutility.detectors"
 
 
-def make_detector(kind: str, **settings: Any) -> AbstractDetector[Any]:
+def make_detector(kind: str = "auto", /, **settings: Any) -> AbstractDetector[Any]:
     """Return the detector of that name with these settings; the others keep their defaults.
 
     Raises `InvalidSetting` for an unknown name or setting, or a value out of its range. An installed package adds a

@@ -1,142 +1,171 @@
-"""Named streams over one detector: one state of arrays, a row per name."""
+"""Any number of streams under one detector: one state of arrays, changed in place, a row per stream."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from visutility.core import codec
-from visutility.core.errors import AlreadyExists, Invalid, InvalidObservation, StreamNotFound
-from visutility.monitor.detector import AbstractDetector, Verdicts
+from visutility.core.errors import Invalid, InvalidObservation, StreamNotFound
+from visutility.monitor.detector import AbstractDetector
 from visutility.monitor.factory import make_detector
-from visutility.monitor.state import join, put, take
+from visutility.monitor.state import Floats, Ints, join, take
+from visutility.monitor.verdicts import Verdicts
 
-FORMAT = 1
+FORMAT = 2
 
 
+@final
 class Fleet:
-    """Any number of named streams under one detector.
+    """Streams that are watched together, each as if it were alone.
 
-    An update costs what the streams that it touches cost, however many others there are. Not thread-safe: one writer.
+    `detector` is a detector or the name of one; `streams` what to `add` at once. A stream's id is a whole number that
+    is never given again: 0, 1, 2, … in the order they were added. Dense values and all columns over streams (`alarm`,
+    `evidence`, `scores`) follow `ids`, which is 0 to n - 1 until a stream is removed. Not thread-safe: one writer.
     """
 
-    def __init__(self, detector: AbstractDetector[Any]) -> None:
-        self.detector = detector
-        self._rows: dict[str, int] = {}
+    def __init__(self, detector: AbstractDetector[Any] | str, streams: int | Sequence[ArrayLike] = 0) -> None:
+        self.detector = make_detector(detector) if isinstance(detector, str) else detector
+        self._ids: Ints = np.zeros(0, np.int64)
+        self._next = 0
+        self._rows: Ints | None = None  # row of each id ever given, -1 where removed; None: a row is its id
         self._state: Any = None
+        self.add(streams)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The streams, in the order of their rows."""
-        return tuple(self._rows)
+    def ids(self) -> Ints:
+        """The streams that are watched, ascending, shape (s,)."""
+        return self._ids.copy()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._ids)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._rows
+    def __contains__(self, stream: object) -> bool:
+        return isinstance(stream, int | np.integer) and bool(np.isin(stream, self._ids))
 
-    def add(self, name: str, reference: ArrayLike) -> None:
-        """Watch one more stream, learnt from its reference window. `AlreadyExists` when the name is taken."""
-        self.add_all({name: reference})
+    def add(self, streams: int | Sequence[ArrayLike]) -> Ints:
+        """Watch this many more streams, or one more for each reference window; return their ids.
 
-    def add_all(self, references: Mapping[str, ArrayLike]) -> None:
-        """Watch more streams at once, which is linear where one `add` each would be quadratic. All or none."""
-        if taken := sorted(set(references) & set(self._rows)):
-            raise AlreadyExists(f"stream {taken[0]!r} is watched already", hint="remove it first to learn it anew")
-        if not references:
-            return
-        fresh = self.detector.init(list(references.values()))
-        self._state = fresh if self._state is None else join([self._state, fresh])
-        self._rows |= {name: at for at, name in enumerate(references, start=len(self._rows))}
-
-    def remove(self, name: str) -> None:
-        """Forget a stream. `StreamNotFound` when it is not watched."""
-        row = self.row(name)
-        del self._rows[name]
-        self._rows = {other: at - (at > row) for other, at in self._rows.items()}
-        keep = np.delete(np.arange(len(self._rows) + 1), row)
-        self._state = take(self._state, keep) if len(keep) else None
-
-    def row(self, name: str) -> int:
-        """Return the row of a stream in the detector's state."""
-        if name not in self._rows:
-            raise StreamNotFound(f"stream {name!r} is not watched", hint=f"add it first; there are {len(self)} streams")
-        return self._rows[name]
-
-    def update(
-        self, values: Mapping[str, ArrayLike] | ArrayLike, names: Sequence[str] | None = None
-    ) -> dict[str, Verdicts]:
-        """Take new values and return the verdicts by name, of the streams that have any.
-
-        Either a mapping from name to values (k_i,), or values (n,) in arrival order with one name each. Nothing is
-        taken when any value or name is refused.
+        All or none; raises what the detector's `init` does.
         """
-        if isinstance(values, Mapping):
-            pieces = {name: np.atleast_1d(np.asarray(piece)) for name, piece in values.items()}
-            for name, piece in pieces.items():
-                if piece.ndim != 1:
-                    raise InvalidObservation(f"stream {name!r} has values of shape {piece.shape}", hint="pass (k,)")
-            labels = [name for name, piece in pieces.items() for _ in range(len(piece))]
-            batch: ArrayLike = np.concatenate(list(pieces.values())) if pieces else np.zeros(0)
-        elif names is None:
-            raise Invalid("values came without names", hint="pass a mapping, or one name per value")
-        else:
-            labels, batch = list(names), values
-        touched = {name: self.row(name) for name in dict.fromkeys(labels)}
-        if not touched:
-            return {}
-        order = {name: at for at, name in enumerate(touched)}
-        rows = np.array(list(touched.values()), np.int64)
-        part, found = self.detector.update(take(self._state, rows), batch, np.array([order[name] for name in labels]))
-        put(self._state, rows, part)
-        return self._by_name(found, list(touched))
+        new = int(streams) if isinstance(streams, int | np.integer) else len(streams)
+        if new < 0:
+            raise Invalid(f"{new} streams cannot be added", hint="remove takes the ids of streams to forget")
+        ids = np.arange(self._next, self._next + new)
+        if new == 0:
+            return ids
+        fresh = self.detector.init(streams)
+        self._state = fresh if self._state is None else join([self._state, fresh])
+        self._ids = np.concatenate((self._ids, ids))
+        self._next += new
+        self._index()
+        return ids
 
-    def scores(self) -> dict[str, float]:
-        """Return each stream's current score; NaN where there is none yet."""
+    def remove(self, ids: ArrayLike) -> None:
+        """Forget these streams. All or none: `StreamNotFound` when one is not watched."""
+        rows = self._rows_of(np.atleast_1d(np.asarray(ids)))
+        keep = np.delete(np.arange(len(self)), rows)
+        self._state = take(self._state, keep) if len(keep) else None
+        self._ids = self._ids[keep]
+        self._index()
+
+    def update(self, values: ArrayLike, ids: ArrayLike | None = None) -> Verdicts:
+        """Take values: (streams, k), the next k of each; or (n,) in arrival order with one stream id each.
+
+        Nothing is taken when a value is refused (`InvalidObservation`: not finite, out of range, wrong shape) or a
+        stream is not watched (`StreamNotFound`). Costs what the values cost, and a copy of the scores.
+        """
+        rows = ids
+        if ids is not None and (self._rows is not None or self._state is None):
+            rows = self._rows_of(np.asarray(ids))
         if self._state is None:
-            return {}
-        return dict(zip(self._rows, self.detector.scores(self._state).tolist(), strict=True))
+            if np.asarray(values).size:
+                raise InvalidObservation("values came for a fleet of no streams", hint="add streams first")
+            return Verdicts.of([], np.zeros(0))
+        found = self.detector.advance(self._state, values, rows)
+        return found if self._rows is None else replace(found, stream=self._ids[found.stream], ids=self._ids)
 
-    def learnt(self, name: str) -> dict[str, float]:
-        """Return what was learnt from a stream's reference window, in the units of the stream."""
-        return self.detector.learnt(self._state, self.row(name))
+    def scores(self) -> Floats:
+        """Return each stream's current score, shape (s,); NaN where there is none yet."""
+        return np.zeros(0) if self._state is None else self.detector.scores(self._state)
 
-    def evidence(self, name: str) -> dict[str, float]:
-        """Return the numbers behind a stream's current score, in the units of the stream."""
-        return self.detector.evidence(self._state, self.row(name))
+    def learnt(self, stream: int) -> dict[str, float]:
+        """Return what was learnt of a stream so far, in its units. `StreamNotFound` when it is not watched."""
+        return self.detector.learnt(self._state, self._row_of(stream))
 
-    def save(self) -> bytes:
-        """Return everything, the detector's settings included, as bytes that `load` takes."""
-        label = codec.dumps(
-            {"kind": self.detector.name, "settings": asdict(self.detector), "names": list(self._rows)}
-        ).encode()
+    def evidence(self, stream: int) -> dict[str, float]:
+        """Return the numbers behind a stream's current score. `StreamNotFound` when it is not watched."""
+        return self.detector.evidence(self._state, self._row_of(stream))
+
+    def promise(self, reference_size: int = 0) -> str:
+        """Return the detector's false-alarm promise for each stream, in words."""
+        return self.detector.promise(reference_size)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything, the detector's settings included, to a file: the whole new one, or the old one stays."""
+        label = codec.dumps({"kind": self.detector.name, "settings": asdict(self.detector), "next": self._next})
         state = b"" if self._state is None else self.detector.save(self._state)
-        packed = {"fleet": np.frombuffer(label, np.uint8), "state": np.frombuffer(state, np.uint8)}
-        return codec.pack_arrays(packed, version=FORMAT)
+        packed: dict[str, NDArray[Any]] = {
+            "fleet": np.frombuffer(label.encode(), np.uint8),
+            "ids": self._ids,
+            "state": np.frombuffer(state, np.uint8),
+        }
+        partial = Path(f"{os.fspath(path)}.partial")
+        try:
+            with partial.open("wb") as out:
+                out.write(codec.pack_arrays(packed, version=FORMAT))
+                out.flush()
+                os.fsync(out.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, data: bytes) -> "Fleet":
-        """Return the fleet that `save` was called on. Raises `Invalid` when the bytes are not a saved fleet."""
-        version, packed = codec.unpack_arrays(data)
-        if version != FORMAT or set(packed) != {"fleet", "state"}:
+    def load(cls, path: str | os.PathLike[str]) -> "Fleet":
+        """Return the fleet that was saved. Raises `Invalid` when the file is not a fleet's, or was cut or edited."""
+        version, packed = codec.unpack_arrays(Path(path).read_bytes())
+        if version != FORMAT or set(packed) != {"fleet", "ids", "state"}:
             raise Invalid(
-                f"not a fleet of format {FORMAT}, but of {version} with {sorted(packed)}", hint="save it again"
+                f"{os.fspath(path)} is not a fleet of format {FORMAT}, but of {version} with {sorted(packed)}",
+                hint="save it again with this version",
             )
         label = codec.loads(packed["fleet"].tobytes())
         fleet = cls(make_detector(label["kind"], **label["settings"]))
-        fleet._rows = {name: at for at, name in enumerate(label["names"])}
-        if fleet._rows:
+        fleet._ids, fleet._next = packed["ids"], label["next"]
+        if len(fleet):
             fleet._state = fleet.detector.load(packed["state"].tobytes())
+        fleet._index()
         return fleet
 
-    def _by_name(self, found: Verdicts, names: Iterable[str]) -> dict[str, Verdicts]:
-        verdicts = list(found)
-        by_name: dict[str, Verdicts] = {}
-        for at, name in enumerate(names):
-            own = [v._replace(stream=self._rows[name]) for v in verdicts if v.stream == at]
-            if own:
-                by_name[name] = Verdicts.of(len(self), own)
-        return by_name
+    def _index(self) -> None:
+        """Make the table from ids to rows, where one is needed."""
+        self._rows = None
+        if self._next > len(self._ids):
+            self._rows = np.full(self._next, -1, np.int64)
+            self._rows[self._ids] = np.arange(len(self._ids))
+
+    def _rows_of(self, ids: Ints) -> Ints:
+        """Return the rows of these ids, or raise `StreamNotFound` with the first that is not watched."""
+        if ids.size == 0:
+            return np.zeros(ids.shape, np.int64)
+        if ids.dtype.kind not in "iu":
+            raise InvalidObservation(f"ids of type {ids.dtype}", hint="a stream's id is a whole number")
+        known = (ids >= 0) & (ids < self._next)
+        rows = np.where(known, ids, 0).astype(np.int64)
+        if self._rows is not None:
+            rows = self._rows[rows]
+            known &= rows >= 0
+        if not known.all():
+            at = int(np.argmin(known))
+            raise StreamNotFound(
+                f"id {ids.flat[at]} at position {at} names no stream",
+                hint=f"there are {len(self)}, of {self._next} ever added; add gives new ones",
+            )
+        return rows
+
+    def _row_of(self, stream: int) -> int:
+        return int(self._rows_of(np.array([stream]))[0])

@@ -32,7 +32,7 @@ class DetectorCase:
 
     `healthy` and `worse` draw n values; a reference window is `size` healthy ones. `arl` and `delta` are what is
     promised: over references and streams, an alarm within any T healthy values has probability at most
-    T / arl + delta. None: this check is left out.
+    T / arl + delta. None: this check is left out. `growing` says that the detector goes on learning as it watches.
     """
 
     name: str
@@ -42,6 +42,7 @@ class DetectorCase:
     size: int = 150
     arl: float | None = None
     delta: float = 0.0
+    growing: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -174,12 +175,16 @@ def check_saving_does_not_matter(case: DetectorCase) -> None:
 
 
 def check_alarm_starts_afresh(case: DetectorCase) -> None:
-    """After an alarm a stream is as after `init`, with the limits it learnt, except that positions go on."""
+    """After an alarm a stream is as after `init`, but for its positions and what a growing baseline has learnt."""
     state = case.detector.init([case.reference()])
     values = case.stream()
     _, said = _feed(case, state, values)
     alarm = next(verdict.position for verdict in said if verdict.level is Level.ALARM)
     after, _ = _feed(case, state, values[: alarm + 1])
+    scores = case.detector.scores(after), case.detector.scores(state)
+    expect(np.array_equal(*scores, equal_nan=True), f"the score is {scores[0]} after an alarm, {scores[1]} after init")
+    if case.growing:
+        return
     for name, array in arrays(after).items():
         if name != "seen":
             expect(np.array_equal(array, arrays(state)[name], equal_nan=True), f"{name} is not afresh after an alarm")

@@ -12,10 +12,11 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from visutility.core.errors import InvalidObservation, InvalidSetting
+from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.monitor.detector import AbstractDetector, Level
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
 from visutility.monitor.stats import mean_upper
+from visutility.monitor.steps import StepDetector
 from visutility.monitor.windows import growing
 
 BETS = 8  # a power of two: sums over bets are taken in halves
@@ -39,7 +40,7 @@ class BettingState(StreamState):
 
 @final
 @dataclass(frozen=True, slots=True)
-class EDetector(AbstractDetector[BettingState]):
+class EDetector(StepDetector[BettingState]):
     """Alarm when a bettor who is wrong as long as the mean has not risen has won `arl` times the stake.
 
     For values in [`low`, `high`]. For each bet lambda, L = 1 + lambda (x - m0) has mean at most 1 as long as the
@@ -84,6 +85,12 @@ class EDetector(AbstractDetector[BettingState]):
         low, high = self._ends()
         scaled: Floats = (values - low if self.direction == "rise" else high - values) / (high - low)
         return scaled
+
+    def fresh(self, n: int) -> BettingState:
+        """Raise `EmptyWindow`: the bound comes from a reference window alone."""
+        raise EmptyWindow(
+            f"{n} streams came without reference windows", hint=f"give {self.name} one per stream, or use eprocess"
+        )
 
     def learn(self, references: Sequence[Floats]) -> BettingState:
         """Return the fresh state; `InvalidObservation` where nothing worse than the reference is possible."""

@@ -17,6 +17,7 @@ from visutility.core.errors import EmptyWindow, InvalidSetting
 from visutility.monitor.detector import AbstractDetector, Level
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
 from visutility.monitor.stats import count_quantile, is_binary, mean_quantile, skewness
+from visutility.monitor.steps import StepDetector
 from visutility.monitor.windows import sum_rows
 
 _LUCK = 0.01  # probability, over the whole life of an unchanged stream, that its best window lowers the limit
@@ -43,7 +44,7 @@ class RollingState(StreamState):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Rolling(AbstractDetector[RollingState]):
+class Rolling(StepDetector[RollingState]):
     """Alarm when a window's mean is worse than the reference mean, or than the best window's, by more than allowed.
 
     Allowed is the larger of two: the share `allowed` of what is compared with, and the learnt band that the mean of
@@ -87,6 +88,12 @@ class Rolling(AbstractDetector[RollingState]):
     def oriented(self, values: Floats) -> Floats:
         """Return the values, negated where smaller is worse."""
         return values if self.direction == "rise" else -values
+
+    def fresh(self, n: int) -> RollingState:
+        """Raise `EmptyWindow`: the limits come from a reference window alone."""
+        raise EmptyWindow(
+            f"{n} streams came without reference windows", hint=f"give {self.name} one per stream, or use eprocess"
+        )
 
     def learn(self, references: Sequence[Floats]) -> RollingState:
         """Return the fresh state; `EmptyWindow` where no window could ever pass the limit."""
