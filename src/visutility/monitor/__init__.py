@@ -1,10 +1,14 @@
 """Watching streams of metric values: detectors with a stated false-alarm promise, one stream or a fleet."""
 
+from visutility.monitor.alerts import AlertList, AlertRules, Changes, Incident, Ranked
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
 from visutility.monitor.detectors import DETECTORS, EDetector, Rolling
 from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, compare
+from visutility.monitor.explain import Explanation, Groups
 from visutility.monitor.factory import make_detector
 from visutility.monitor.fleet import Fleet
+from visutility.monitor.many import Discoveries, StreamFDR, e_bh, whole_blocks
+from visutility.monitor.own_rate import OwnRate, RateReport
 from visutility.monitor.score import Score, judge, pooled, run_length
 from visutility.monitor.state import StreamState
 from visutility.monitor.steps import StepDetector
@@ -12,23 +16,36 @@ from visutility.monitor.steps import StepDetector
 __all__ = [
     "DETECTORS",
     "AbstractDetector",
+    "AlertList",
+    "AlertRules",
+    "Changes",
     "ColumnDrift",
     "Direction",
+    "Discoveries",
     "DriftReport",
     "EDetector",
+    "Explanation",
     "Finding",
     "Fleet",
+    "Groups",
     "Histogram",
+    "Incident",
     "Level",
+    "OwnRate",
+    "Ranked",
+    "RateReport",
     "Rolling",
     "Score",
     "StepDetector",
+    "StreamFDR",
     "StreamState",
     "Verdict",
     "Verdicts",
     "compare",
+    "e_bh",
     "judge",
     "make_detector",
     "pooled",
     "run_length",
+    "whole_blocks",
 ]
