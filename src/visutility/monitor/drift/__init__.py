@@ -2,6 +2,7 @@
 
 from visutility.monitor.drift.compare import KINDS, compare
 from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram
+from visutility.monitor.drift.sketch import TableSketch, sketch
 
 __all__ = [
     "KINDS",
@@ -9,5 +10,7 @@ __all__ = [
     "DriftReport",
     "Finding",
     "Histogram",
+    "TableSketch",
     "compare",
+    "sketch",
 ]

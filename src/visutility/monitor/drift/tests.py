@@ -1,0 +1,271 @@
+"""Two-sample tests on counts: all that is left of two windows is how many values each has in each of the same bins.
+
+Under "no change" the windows are one sample, cut at random: given the totals per bin, the current counts are
+multivariate hypergeometric. Every test here is of that permutation null, ties included, so it holds for discrete,
+tied and heavy-tailed columns alike, wherever the edges of the bins came from.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from visutility.monitor.state import Floats, Ints
+
+# Shares of the level of a numeric column; most goes to where the column lies, which moves most often.
+WEIGHTS = {"location": 0.6, "spread": 0.15, "shape": 0.15, "spike": 0.1}
+LEAST_EXPECTED = 5.0  # in a cell of a chi-square test, in the smaller window
+SHAPE_CELLS = 24
+SPIKE_TOTAL = 10  # values in a bin, both windows together, from which it may hold a spike
+EXACT = 20_000  # cases of an exact test of a share; above, the normal tail
+
+
+class Tested(NamedTuple):
+    """One test: its name, its statistic and its two-sided p-value."""
+
+    test: str
+    statistic: float
+    p_value: float
+
+
+def numeric(reference: Ints, current: Ints) -> list[Tested]:
+    """Return the tests of a numeric column from its counts per bin, both shape (b,), bins in rising order.
+
+    location: van der Waerden's normal scores, never less efficient than the t-test (Chernoff & Savage 1958).
+    spread: squares of those scores, made uncorrelated with them. shape: chi-square over at most 24 cells.
+    spike: the one bin with most too many values, Bonferroni over the bins. A column with two different values has one
+    test, Fisher's exact one; a column with one has none. O(b).
+    """
+    reference, current = _occupied(reference, current)
+    if len(reference) < 2:
+        return []
+    if len(reference) == 2:
+        return [share(int(reference[1]), int(reference.sum()), int(current[1]), int(current.sum()))]
+    total = reference + current
+    ranks = (np.cumsum(total) - total / 2.0) / total.sum()
+    location = special.ndtri(ranks)
+    location -= _mean(location, total)
+    spread = location**2
+    spread -= _mean(spread, total)
+    spread -= location * (_mean(spread * location, total) / _mean(location**2, total))
+    z, p = linear(location, total, current)
+    tests = [Tested("location", z, p)]
+    if _mean(spread**2, total) > 1e-12:
+        tests.append(Tested("spread", *linear(spread, total, current)))
+    cells = np.floor(ranks * SHAPE_CELLS).astype(np.int64)
+    tests.append(Tested("shape", *chi_square(*_cells(reference, current, cells))))
+    tests.append(Tested("spike", *spike(reference, current)))
+    return tests
+
+
+def combine(tests: list[Tested]) -> tuple[Tested, float]:
+    """Return the test that decides and the p-value of them together: Bonferroni with `WEIGHTS`.
+
+    Each test has its share of the level, so that together they reject with the level at most, whatever their
+    dependence. One test alone has all of it; no test at all, of a column with one value, says 1.
+    """
+    if not tests:
+        return Tested("none", 0.0, 1.0), 1.0
+    if len(tests) == 1:
+        return tests[0], tests[0].p_value
+    whole = sum(WEIGHTS[one.test] for one in tests)
+    weighted = [(one.p_value * whole / WEIGHTS[one.test], one) for one in tests]
+    least, decided = min(weighted, key=lambda pair: pair[0])
+    return decided, min(least, 1.0)
+
+
+def categorical(reference: Ints, current: Ints) -> list[Tested]:
+    """Return the tests of label counts, both shape (l,): one per label; rare labels come in merged.
+
+    labels: chi-square over all of them. spike: the one label that changed most, Bonferroni over the labels.
+    Two labels have one test, Fisher's exact one; one has none.
+    """
+    reference, current = _occupied(reference, current)
+    if len(reference) < 2:
+        return []
+    if len(reference) == 2:
+        return [share(int(reference[1]), int(reference.sum()), int(current[1]), int(current.sum()))]
+    return [Tested("shape", *chi_square(reference, current)), Tested("spike", *spike(reference, current))]
+
+
+def linear(scores: Floats, total: Ints, current: Ints) -> tuple[float, float]:
+    """Return (z, two-sided p) of T = sum of scores over the current window, given the totals per bin.
+
+    z by the permutation mean and variance; p by the double saddlepoint approximation (Skovgaard 1987; Booth & Butler
+    1990, "Randomization distributions and saddlepoint approximations in generalized linear models"), which stays
+    right within a few per cent far in the tails, for few values and for windows of different size, where the normal
+    tail does not. With X_b binomial(total_b, m/N), T given sum X_b = m is the permutation law;
+    K(s, u) = sum total_b log(1 - m/N + m/N exp(s a_b + u)).
+    """
+    n, m = float(total.sum()), float(current.sum())
+    a = scores - _mean(scores, total)
+    scale = math.sqrt(_mean(a * a, total))
+    if scale == 0.0 or n < 2.0 or m in (0.0, n):
+        return 0.0, 1.0
+    a = a / scale
+    observed = float((a * current).sum())
+    z = observed / math.sqrt(m * (n - m) / (n - 1.0))
+    if abs(z) < 1e-3:
+        return z, min(1.0, 2.0 * float(special.ndtr(-abs(z))))
+    share_current = m / n
+    (s, u), inverse = _saddle(a, total, observed, m, share_current)
+    tilted = s * a + u
+    k = float((total * np.log1p(share_current * np.expm1(tilted))).sum())
+    w = math.copysign(math.sqrt(max(2.0 * (s * observed + u * m - k), 0.0)), s)
+    v = s * math.sqrt(max(inverse, 0.0) / (m * (n - m) / n))
+    if abs(w) < 1e-4 or v == 0.0 or w * v < 0.0:
+        return z, min(1.0, 2.0 * float(special.ndtr(-abs(z))))
+    return z, min(1.0, 2.0 * float(special.ndtr(-abs(w + math.log(v / w) / w))))
+
+
+def _saddle(a: Floats, total: Ints, observed: float, m: float, p: float) -> tuple[tuple[float, float], float]:
+    """Return the tilt (s, u) that makes (observed, m) the mean, and |K''| there: damped Newton, at most 60 steps.
+
+    A window that lies at the edge of what is possible has no such tilt; the last step then gives a p-value that is
+    too large, never too small, because the tilt maximises what w is the root of.
+    """
+    s = u = 0.0
+    best = 0.0
+    determinant = 0.0
+    for _ in range(60):
+        odds = p * np.exp(np.clip(s * a + u, -60.0, 60.0))
+        q = odds / (1.0 - p + odds)
+        mean = total * q
+        wide = mean * (1.0 - q)
+        g1, g2 = observed - float((mean * a).sum()), m - float(mean.sum())
+        h11, h12, h22 = float((wide * a * a).sum()), float((wide * a).sum()), float(wide.sum())
+        determinant = h11 * h22 - h12 * h12
+        if determinant <= 1e-12 * h11 * h22 or abs(g1) + abs(g2) < 1e-9 * (1.0 + m):
+            break
+        step = ((h22 * g1 - h12 * g2) / determinant, (h11 * g2 - h12 * g1) / determinant)
+        size = 1.0
+        while size > 1e-4:
+            t1, t2 = s + size * step[0], u + size * step[1]
+            tilted = t1 * a + t2
+            gain = -np.inf if np.abs(tilted).max() > 50.0 else _dual(tilted, total, t1 * observed + t2 * m, p)
+            if gain >= best:
+                break
+            size /= 2.0
+        else:
+            break
+        s, u, best = t1, t2, gain
+    return (s, u), determinant
+
+
+def _dual(tilted: Floats, total: Ints, linear_part: float, p: float) -> float:
+    return linear_part - float((total * np.log1p(p * np.expm1(tilted))).sum())
+
+
+def chi_square(reference: Ints, current: Ints) -> tuple[float, float]:
+    """Return (statistic, p) of Pearson's chi-square over cells, scaled by (N - 1)/N to its permutation mean."""
+    total = reference + current
+    n, m = float(total.sum()), float(current.sum())
+    if len(total) < 2 or m in (0.0, n):
+        return 0.0, 1.0
+    expected = total * (m / n)
+    statistic = float(((current - expected) ** 2 / expected).sum()) * n / (n - m) * (n - 1.0) / n
+    return statistic, float(special.chdtrc(len(total) - 1, statistic))
+
+
+def spike(reference: Ints, current: Ints) -> tuple[float, float]:
+    """Return (z, p) of the bin whose share changed most, Bonferroni over the bins with at least 10 values.
+
+    Given its total a bin's current count is hypergeometric; the binomial tail used is never smaller beyond the mean.
+    """
+    total = reference + current
+    n, m = float(total.sum()), float(current.sum())
+    large = total >= SPIKE_TOTAL
+    if not large.any() or m in (0.0, n):
+        return 0.0, 1.0
+    t, x, p = total[large].astype(np.float64), current[large].astype(np.float64), m / n
+    above = np.where(x > 0, special.bdtrc(np.maximum(x - 1.0, 0.0), t, p), 1.0)
+    tails = np.minimum(2.0 * np.minimum(special.bdtr(x, t, p), above), 1.0)
+    at = int(np.argmin(tails))
+    z = (x[at] - t[at] * p) / math.sqrt(t[at] * p * (1.0 - p))
+    return float(z), min(1.0, float(tails[at]) * len(tails))
+
+
+def share(ones: int, n: int, ones_current: int, m: int) -> Tested:
+    """Return Fisher's exact test of a share, `ones` of `n` against `ones_current` of `m`; twice the smaller tail.
+
+    Sums the hypergeometric law; with more than 20,000 cases in it, the normal tail with continuity correction.
+    """
+    whole, marked = n + m, ones + ones_current
+    mean = marked * m / whole if whole else 0.0
+    variance = mean * (whole - marked) / whole * n / max(whole - 1, 1) if whole else 0.0
+    if variance <= 0.0:
+        return Tested("share", 0.0, 1.0)
+    z = (ones_current - mean) / math.sqrt(variance)
+    low, high = max(0, marked - n), min(marked, m)
+    if high - low > EXACT:
+        corrected = max(abs(ones_current - mean) - 0.5, 0.0) / math.sqrt(variance)
+        return Tested("share", z, min(1.0, 2.0 * float(special.ndtr(-corrected))))
+    cases = np.arange(low, high + 1, dtype=np.float64)
+    logs = -special.gammaln(cases + 1) - special.gammaln(marked - cases + 1)
+    logs -= special.gammaln(m - cases + 1) + special.gammaln(n - marked + cases + 1)
+    law = np.exp(logs - logs.max())
+    law /= law.sum()
+    tail = min(float(law[: ones_current - low + 1].sum()), float(law[ones_current - low :].sum()))
+    return Tested("share", z, min(1.0, 2.0 * tail))
+
+
+def delta(reference: Ints, current: Ints) -> float:
+    """Return Cliff's delta: the probability that a current value lies above a reference value, minus below."""
+    n, m = float(reference.sum()), float(current.sum())
+    below = np.cumsum(reference) - reference
+    above = n - below - reference
+    return float((current * (below - above)).sum()) / (n * m) if n and m else 0.0
+
+
+def distance(reference: Ints, current: Ints) -> float:
+    """Return the Kolmogorov-Smirnov distance of the two windows over the edges of the bins."""
+    n, m = reference.sum(), current.sum()
+    return float(np.abs(np.cumsum(reference) / n - np.cumsum(current) / m).max()) if n and m else 0.0
+
+
+def variation(reference: Ints, current: Ints) -> float:
+    """Return the total variation distance: the share of rows that would have to move."""
+    n, m = reference.sum(), current.sum()
+    return float(np.abs(reference / n - current / m).sum() / 2.0) if n and m else 0.0
+
+
+def _mean(values: Floats, weights: Ints) -> float:
+    return float((values * weights).sum() / weights.sum())
+
+
+def _occupied(reference: Ints, current: Ints) -> tuple[Ints, Ints]:
+    some = (reference + current) > 0
+    return reference[some], current[some]
+
+
+def _cells(reference: Ints, current: Ints, cells: Ints) -> tuple[Ints, Ints]:
+    """Return the counts per cell of neighbouring bins, each with at least 5 values to expect in each window."""
+    first = np.flatnonzero(np.diff(cells, prepend=-1))
+    old, new = np.add.reduceat(reference, first), np.add.reduceat(current, first)
+    return merged(old, new, LEAST_EXPECTED * (old.sum() + new.sum()) / max(min(old.sum(), new.sum()), 1))
+
+
+def merged(reference: Ints, current: Ints, wanted: float) -> tuple[Ints, Ints]:
+    """Return counts with neighbours merged until each cell has at least `wanted` values in both windows together.
+
+    Less than that in all is one cell; nothing is none.
+    """
+    starts: list[int] = []
+    held = math.inf
+    for at, count in enumerate((reference + current).tolist()):
+        if held >= wanted:
+            starts.append(at)
+            held = 0
+        held += count
+    if len(starts) > 1 and held < wanted:
+        starts.pop()
+    if not (reference.any() or current.any()):
+        return reference[:0], current[:0]
+    return np.add.reduceat(reference, starts), np.add.reduceat(current, starts)
+
+
+def cramers_v(reference: Ints, current: Ints) -> float:
+    """Return Cramér's V of window and label, from 0 to 1: the root of chi-square over N - 1."""
+    n = float(reference.sum() + current.sum())
+    return math.sqrt(min(chi_square(*_occupied(reference, current))[0] / (n - 1.0), 1.0)) if n > 1.0 else 0.0
