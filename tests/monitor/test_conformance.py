@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from visutility.core.errors import EmptyWindow
-from visutility.monitor import DETECTORS, EDetector, Level, Rolling, StepDetector, StreamState
+from visutility.monitor import (
+    DETECTORS,
+    Adwin,
+    Cusum,
+    EDetector,
+    Level,
+    PageHinkley,
+    Rolling,
+    StepDetector,
+    StreamState,
+)
 from visutility.monitor.state import Floats
 from visutility.testing.detectors import (
     DETECTOR_CHECKS,
@@ -22,9 +32,43 @@ from visutility.testing.detectors import (
     losses,
 )
 
+
+def normal(mean):
+    return lambda draw, n: mean + draw.standard_normal(n)
+
+
 CASES = [
-    DetectorCase("e-detector", EDetector(arl=2000), errors(0.05), errors(0.5), arl=2000, delta=0.01),
-    DetectorCase("e-detector, losses", EDetector(arl=2000), losses(0.2), losses(0.5), arl=2000, delta=0.01),
+    DetectorCase("adwin", Adwin(delta=0.01), errors(0.05), errors(0.5), growing=True, adapts=True),
+    DetectorCase("adwin, losses", Adwin(block=10), losses(0.2), losses(0.4), growing=True, adapts=True),
+    DetectorCase(
+        "cusum", Cusum(arl=2000, warning=0.1, low=0, high=1), errors(0.05), errors(0.4), arl=2000, growing=True
+    ),
+    DetectorCase("cusum, losses", Cusum(arl=2000, warning=0.1), losses(0.2), losses(0.4), arl=2000, growing=True),
+    DetectorCase(
+        "cusum, falling", Cusum(arl=2000, warning=0.1, direction="fall"), normal(50), normal(48), arl=2000, growing=True
+    ),
+    DetectorCase("e-detector", EDetector(arl=2000), errors(0.05), errors(0.5), arl=2000, delta=0.01, alone=False),
+    DetectorCase(
+        "page_hinkley",
+        PageHinkley(arl=2000, warning=0.1, low=0, high=1),
+        errors(0.05),
+        errors(0.4),
+        arl=2000,
+        growing=True,
+    ),
+    DetectorCase(
+        "page_hinkley, losses", PageHinkley(arl=2000, warning=0.1), losses(0.2), losses(0.4), arl=2000, growing=True
+    ),
+    DetectorCase(
+        "page_hinkley, in units",
+        PageHinkley(slack=0.5, limit=20.0, direction="fall"),
+        normal(5),
+        normal(3),
+        growing=True,
+    ),
+    DetectorCase(
+        "e-detector, losses", EDetector(arl=2000), losses(0.2), losses(0.5), arl=2000, delta=0.01, alone=False
+    ),
     DetectorCase(
         "e-detector, falling",
         EDetector(arl=2000, direction="fall", low=-1.0, high=3.0),
@@ -32,6 +76,7 @@ CASES = [
         lambda draw, n: 3.0 - 4.0 * losses(0.6)(draw, n),
         arl=2000,
         delta=0.01,
+        alone=False,
     ),
     DetectorCase("rolling", Rolling(arl=2000, allowed=0.0, low=0.0, high=1.0), errors(0.05), errors(0.4), arl=2000),
     DetectorCase("rolling, losses", Rolling(arl=2000, allowed=0.0, window=50), losses(0.2), losses(0.5), arl=2000),

@@ -2,7 +2,7 @@
 
 from visutility.monitor.alerts import AlertList, AlertRules, Changes, Incident, Ranked
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
-from visutility.monitor.detectors import DETECTORS, EDetector, Rolling
+from visutility.monitor.detectors import DETECTORS, Adwin, Cusum, EDetector, PageHinkley, Rolling
 from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, compare
 from visutility.monitor.explain import Explanation, Groups
 from visutility.monitor.factory import make_detector
@@ -16,10 +16,12 @@ from visutility.monitor.steps import StepDetector
 __all__ = [
     "DETECTORS",
     "AbstractDetector",
+    "Adwin",
     "AlertList",
     "AlertRules",
     "Changes",
     "ColumnDrift",
+    "Cusum",
     "Direction",
     "Discoveries",
     "DriftReport",
@@ -32,6 +34,7 @@ __all__ = [
     "Incident",
     "Level",
     "OwnRate",
+    "PageHinkley",
     "Ranked",
     "RateReport",
     "Rolling",

@@ -32,7 +32,9 @@ class DetectorCase:
 
     `healthy` and `worse` draw n values; a reference window is `size` healthy ones. `arl` and `delta` are what is
     promised: over references and streams, an alarm within any T healthy values has probability at most
-    T / arl + delta. None: this check is left out. `growing` says that the detector goes on learning as it watches.
+    T / arl + delta. None: there is no promise about run lengths to check. `growing` says that the detector goes on
+    learning as it watches, `adapts` that an alarm makes what is worse the new normal, `alone` that it can learn from a
+    stream's own first values.
     """
 
     name: str
@@ -43,6 +45,8 @@ class DetectorCase:
     arl: float | None = None
     delta: float = 0.0
     growing: bool = False
+    adapts: bool = False
+    alone: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -88,9 +92,7 @@ def check_sees_a_change(case: DetectorCase) -> None:
     """A stream that gets worse raises an alarm soon; scores reach limits exactly at alarms; numbers are finite."""
     state = case.detector.init([case.reference()])
     _, said = _feed(case, state, case.stream())
-    alarms = [verdict for verdict in said if verdict.level is Level.ALARM]
-    positions = [verdict.position for verdict in alarms]
-    expect(any(600 <= at < 1200 for at in positions), f"no alarm in [600, 1200), where it is worse: {positions}")
+    _changes_seen(said, [600])
     for verdict in said:
         expect((verdict.score >= verdict.limit) == (verdict.level is Level.ALARM), verdict)
         expect(verdict.level is not Level.OK, verdict)
@@ -99,6 +101,58 @@ def check_sees_a_change(case: DetectorCase) -> None:
     learnt = case.detector.learnt(state, 0)
     expect(learnt and all(map(math.isfinite, learnt.values())), learnt)
     expect(case.detector.promise(case.size), "there is no promise")
+
+
+def check_starts_without_a_reference(case: DetectorCase) -> None:
+    """`init(n)` starts n streams that learn silently and then see a change; or it is refused, and says so."""
+    for none in (0, -1):
+        _refuses(EmptyWindow, (), case.detector.init, none)
+    if not case.alone:
+        _refuses(EmptyWindow, (), case.detector.init, 2)
+        return
+    state = case.detector.init(2)
+    expect_equal(streams(state), 2, "streams of init(2)")
+    scores = case.detector.scores(state)
+    expect(not (scores > 0.0).any(), f"scores before the first value: {scores}")
+    case.detector.learnt(state, 1)
+    values = np.concatenate([case.reference(), case.stream()])
+    _, said = case.detector.update(case.detector.init(1), values)
+    _changes_seen(list(said), [600 + case.size])
+    expect(case.detector.promise(0), "there is no promise without a reference window")
+
+
+def check_dense_is_ragged(case: DetectorCase) -> None:
+    """Values (streams, k) give each stream what it gets as (n,) with ids, whatever k; the same state, to the bit."""
+    values = np.stack([case.stream("dense", at, n=300) for at in range(3)])
+    state = case.detector.init([case.reference(at) for at in range(3)])
+    ids = np.tile(np.arange(3), values.shape[1])
+    ragged, wanted = case.detector.update(state, values.T.ravel(), ids)
+    by_stream = sorted(wanted, key=lambda verdict: (verdict.stream, verdict.position))
+    for width in (1, 7, 64, values.shape[1]):
+        after, said = state, []
+        for first in range(0, values.shape[1], width):
+            after, found = case.detector.update(after, values[:, first : first + width])
+            said += list(found)
+        said.sort(key=lambda verdict: (verdict.stream, verdict.position))
+        expect_equal(said, by_stream, f"the verdicts of dense batches of {width}")
+        expect(case.detector.save(after) == case.detector.save(ragged), f"the state with dense batches of {width}")
+
+
+def check_evidence_is_by_stream(case: DetectorCase) -> None:
+    """`alarm` and `evidence` have an entry per stream: the score now, or the one at the last alarm in the batch."""
+    values = np.stack([case.stream("evidence", at, n=300) for at in range(3)])
+    values[1] = case.healthy(rng(0, case.name, "quiet"), values.shape[1])
+    state = case.detector.init([case.reference(at) for at in range(3)])
+    for first in range(0, values.shape[1], 100):
+        state, found = case.detector.update(state, values[:, first : first + 100])
+        alarms = {verdict.stream: verdict.score for verdict in found if verdict.level is Level.ALARM}
+        expect_equal(np.flatnonzero(found.alarm).tolist(), sorted(alarms), "the streams with an alarm")
+        expect_equal((found.evidence.shape, found.evidence.dtype), ((3,), np.dtype(np.float64)), "the evidence")
+        wanted = case.detector.scores(state)
+        for stream, score in alarms.items():
+            wanted[stream] = score
+        expect(np.array_equal(found.evidence, wanted, equal_nan=True), f"evidence {found.evidence}, not {wanted}")
+        expect_equal([v.evidence for v in found], list(found.reasons), "the reasons")
 
 
 def check_inputs_are_left_alone(case: DetectorCase) -> None:
@@ -195,12 +249,26 @@ def check_alarm_starts_afresh(case: DetectorCase) -> None:
     expect_equal(where, [(v.position, v.level, v.score, v.limit) for v in fresh], "what is said after an alarm")
 
 
+def check_alarms_again(case: DetectorCase) -> None:
+    """A second change has its alarm too; so has a stream that stays worse, unless the detector adapts."""
+    values = np.concatenate([case.stream("first"), case.stream("second")])
+    _, said = _feed(case, case.detector.init([case.reference()]), values)
+    _changes_seen(said, [600, 2400])
+    if not case.adapts:
+        draw = rng(0, case.name, "stays worse")
+        values = np.concatenate([case.healthy(draw, 600), case.worse(draw, 2_400)])
+        _, said = _feed(case, case.detector.init([case.reference()]), values)
+        _changes_seen(said, [600, 1_800])
+
+
 def check_state_stays_small(case: DetectorCase) -> None:
     """A state is as large after many values as after none, and grows by the row."""
     state = case.detector.init([case.reference()])
     after, _ = _feed(case, state, case.healthy(rng(0, case.name, "long"), 20_000))
     size = _bytes(state)
     expect_equal(_bytes(after), size, "bytes of state after 20,000 values")
+    if case.alone:
+        expect_equal(_bytes(case.detector.init(3)), 3 * size, "bytes of three streams without reference windows")
     three = case.detector.init([case.reference(at) for at in range(3)])
     expect_equal((_bytes(three), streams(three)), (3 * size, 3), "bytes and rows of three streams")
 
@@ -211,8 +279,8 @@ def check_bad_values_are_refused(case: DetectorCase) -> None:
     state = detector.init([reference])
     before = detector.save(state)
     bad = [math.nan, math.inf, -math.inf]
-    bad += [detector.low - 0.5] if detector.low is not None else []
-    bad += [detector.high + 0.5] if detector.high is not None else []
+    bad += [detector.low - 0.5 - abs(detector.low)] if detector.low is not None else []
+    bad += [detector.high + 0.5 + abs(detector.high)] if detector.high is not None else []
     for value in bad:
         values = case.healthy(rng(0, case.name, "bad"), 20)
         values[13] = value
@@ -220,6 +288,7 @@ def check_bad_values_are_refused(case: DetectorCase) -> None:
         _refuses(InvalidObservation, ("window 1", "position 13"), detector.init, [reference, values])
     fine = case.healthy(rng(0, case.name, "fine"), 4)
     _refuses(InvalidObservation, ("(2, 2)",), detector.update, state, fine.reshape(2, 2))
+    _refuses(InvalidObservation, ("(2, 2)",), detector.update, state, fine.reshape(2, 2), [0, 0])
     _refuses(InvalidObservation, (), detector.update, state, ["?"])
     _refuses(InvalidObservation, (), detector.update, state, fine, [0, 0])
     _refuses(InvalidObservation, (), detector.update, state, fine, [0.0, 0.0, 0.0, 0.0])
@@ -229,7 +298,15 @@ def check_bad_values_are_refused(case: DetectorCase) -> None:
     few = reference[: detector.smallest_reference - 1]
     _refuses(EmptyWindow, ("window 1", str(len(few))), detector.init, [reference, few])
     _refuses(InvalidSetting, ("sideways",), replace, detector, direction="sideways")
-    same, said = detector.update(state, [])
+    two, dense = detector.init([reference, reference]), np.stack([case.healthy(rng(0, at), 20) for at in range(2)])
+    dense[1, 13] = math.nan
+    _refuses(InvalidObservation, ("position 13 of stream 1",), detector.update, two, dense)
+    _refuses(InvalidObservation, (), detector.update, two, dense[0])
+    nothing: tuple[Any, ...] = ([], np.zeros((1, 0)))
+    for empty in nothing:
+        same, said = detector.update(state, empty)
+        expect(detector.save(same) == before and len(said) == 0, "an empty batch said or changed something")
+    same, said = detector.update(state, [], np.zeros(0, np.int64))
     expect(detector.save(same) == before and len(said) == 0, "an empty batch said or changed something")
     expect(detector.save(state) == before, "a refused batch changed the state")
 
@@ -246,28 +323,39 @@ def check_falling_mirrors_rising(case: DetectorCase) -> None:
 
 
 def check_promise(case: DetectorCase) -> None:
-    """First alarms within T = arl / 5 healthy values, on 2,000 streams each with its own reference window.
+    """First alarms within T healthy values on 2,000 streams: T = arl / 5, each after its own reference window.
 
-    A detector that keeps its promise fails with probability at most 1e-6; one that alarms once in arl / 2 values
-    (probability 1 - exp(-0.4) = .33 within T, where at most .2 is promised) passes with less than 1e-6.
+    Where a detector can do without, also T = arl / 5 + `size` from a start without one. One that keeps its promise
+    fails with probability at most 2e-6; one that alarms once in arl / 2 values (probability 1 - exp(-0.4) = .33 within
+    arl / 5, where at most .2 is promised) passes with less than 1e-6.
     """
     if case.arl is None:
         return
     from scipy import stats
 
     runs, steps = 2_000, int(case.arl / 5)
-    draw = rng(0, case.name, "promise")
-    state = case.detector.init([case.healthy(draw, case.size) for _ in range(runs)])
-    alarmed = np.zeros(runs, np.bool_)
-    ids = np.tile(np.arange(runs), 50)
-    for done in range(0, steps, 50):
-        count = min(50, steps - done) * runs
-        state, said = case.detector.update(state, case.healthy(draw, count), ids[:count])
-        alarmed |= said.alarm
-    most = int(stats.binom.isf(1e-6, runs, steps / case.arl + case.delta))
-    expect(
-        alarmed.sum() <= most, f"{alarmed.sum()} of {runs} streams alarmed within {steps} values, at most {most} may"
-    )
+    for alone in (False, True) if case.alone else (False,):
+        draw = rng(0, case.name, "promise", "alone" if alone else "learnt")
+        steps += case.size if alone else 0
+        state = case.detector.init(runs if alone else [case.healthy(draw, case.size) for _ in range(runs)])
+        alarmed = np.zeros(runs, np.bool_)
+        for done in range(0, steps, 50):
+            width = min(50, steps - done)
+            state, said = case.detector.update(state, case.healthy(draw, runs * width).reshape(runs, width))
+            alarmed |= said.alarm
+        most = int(stats.binom.isf(1e-6, runs, min(steps / case.arl + case.delta, 1.0)))
+        expect(
+            alarmed.sum() <= most,
+            f"{alarmed.sum()} of {runs} streams alarmed within {steps} values, at most {most} may",
+        )
+
+
+def _changes_seen(said: Sequence[Verdict], starts: Sequence[int]) -> None:
+    """Each stretch of 600 worse values has an alarm."""
+    alarms = [verdict.position for verdict in said if verdict.level is Level.ALARM]
+    for start in starts:
+        seen = any(start <= at < start + 600 for at in alarms)
+        expect(seen, f"no alarm in [{start}, {start + 600}), where it is worse: {alarms}")
 
 
 def _bytes(state: Any) -> int:
@@ -286,11 +374,15 @@ def _refuses(kind: type[Exception], words: Sequence[str], call: Callable[..., ob
 
 DETECTOR_CHECKS: tuple[Callable[[DetectorCase], None], ...] = (
     check_sees_a_change,
+    check_starts_without_a_reference,
     check_inputs_are_left_alone,
     check_cuts_do_not_matter,
     check_streams_are_alone,
+    check_dense_is_ragged,
+    check_evidence_is_by_stream,
     check_saving_does_not_matter,
     check_alarm_starts_afresh,
+    check_alarms_again,
     check_state_stays_small,
     check_bad_values_are_refused,
     check_falling_mirrors_rising,

@@ -3,12 +3,18 @@
 from typing import Any
 
 from visutility.monitor.detector import AbstractDetector
+from visutility.monitor.detectors.adwin import Adwin
 from visutility.monitor.detectors.betting import EDetector
+from visutility.monitor.detectors.cusum import Cusum
+from visutility.monitor.detectors.page_hinkley import PageHinkley
 from visutility.monitor.detectors.rolling import Rolling
 
 DETECTORS: dict[str, type[AbstractDetector[Any]]] = {
+    "adwin": Adwin,
+    "cusum": Cusum,
     "e-detector": EDetector,
+    "page_hinkley": PageHinkley,
     "rolling": Rolling,
 }
 
-__all__ = ["DETECTORS", "EDetector", "Rolling"]
+__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "PageHinkley", "Rolling"]

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core.errors import EmptyWindow, InvalidSetting
-from visutility.monitor.detector import AbstractDetector, Level
+from visutility.monitor.detector import Level
+from visutility.monitor.moments import moments, sums_of
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
-from visutility.monitor.stats import count_quantile, is_binary, mean_quantile, skewness
+from visutility.monitor.stats import count_quantile, mean_quantile
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.windows import sum_rows
 
@@ -27,11 +28,14 @@ _LUCK = 0.01  # probability, over the whole life of an unchanged stream, that it
 class RollingState(StreamState):
     """Oriented units: larger is worse. p parts to a window, s streams."""
 
-    size: Ints  # (s,) values in the reference window
-    mean: Floats  # (s,) their mean
+    first: Floats  # (s,) the first value of the reference window
+    sums: Floats  # (4, s) how many it has, and sums of d, d^2 and d^3 with d = value - `first`
+    binary: Bools  # (s,) all of them are 0 or 1
+    due: Ints  # (s,) how many there have to be before limits are tried
+    mean: Floats  # (s,) their mean; NaN while learning, as the next two
     sd: Floats  # (s,) their standard deviation
     skew: Floats  # (s,) their skewness
-    bands: Floats  # (2, s) how far a window's mean may rise by chance: before a warning, before an alarm
+    bands: Floats  # (2, s) how far a window's mean may rise by chance: before a warning, before an alarm; inf: learning
     count: Ints  # (s,) values since the start or the last alarm
     part: Floats  # (s,) sum of the unfinished block
     ring: Floats  # (p, s) sums of the last p blocks
@@ -50,7 +54,9 @@ class Rolling(StepDetector[RollingState]):
     Allowed is the larger of two: the share `allowed` of what is compared with, and the learnt band that the mean of
     `window` unchanged values passes at a rate of (`window` / `parts`) / (2 `arl`) a decision. The best window lowers
     the limit only by what it is better than chance over that many windows explains. Values of any range; a warning
-    comes where the band of `warning` times `arl` is passed. 120 + 8 `parts` bytes a stream.
+    comes where the band of `warning` times `arl` is passed. A stream without a reference window takes its first
+    `reference` values for one, or as many more as it takes until a window could pass the limit. 170 + 8 `parts` bytes
+    a stream.
     """
 
     window: int = 100
@@ -58,13 +64,14 @@ class Rolling(StepDetector[RollingState]):
     arl: float = 1e5
     parts: int = 10
     warning: float = 0.01
+    reference: int = 200
 
     name: ClassVar[str] = "rolling"
     state_type: ClassVar[type[RollingState]] = RollingState
     smallest_reference: ClassVar[int] = 20
 
     def __post_init__(self) -> None:
-        AbstractDetector.__post_init__(self)
+        StepDetector.__post_init__(self)
         if self.parts < 1 or self.window < 2 or self.window % self.parts:
             raise InvalidSetting(
                 f"window {self.window!r} is not at least 2 and a multiple of parts {self.parts!r}",
@@ -76,6 +83,11 @@ class Rolling(StepDetector[RollingState]):
             raise InvalidSetting(f"arl {self.arl!r} is not above the window and at most 1e15", hint="it is in values")
         if not 0.0 < self.warning <= 1.0:
             raise InvalidSetting(f"warning {self.warning!r} is not in (0, 1]", hint="a share of arl; 1 for none")
+        if not self.smallest_reference <= self.reference <= 10**9:
+            raise InvalidSetting(
+                f"reference {self.reference!r} is not in [{self.smallest_reference}, 1e9]",
+                hint="it is a number of values",
+            )
 
     def promise(self, reference_size: int) -> str:
         """Return what was simulated, under which assumptions."""
@@ -90,69 +102,64 @@ class Rolling(StepDetector[RollingState]):
         return values if self.direction == "rise" else -values
 
     def fresh(self, n: int) -> RollingState:
-        """Raise `EmptyWindow`: the limits come from a reference window alone."""
-        raise EmptyWindow(
-            f"{n} streams came without reference windows", hint=f"give {self.name} one per stream, or use eprocess"
-        )
-
-    def learn(self, references: Sequence[Floats]) -> RollingState:
-        """Return the fresh state; `EmptyWindow` where no window could ever pass the limit."""
-        n = len(references)
-        size = np.array([len(window) for window in references], np.int64)
-        mean = np.array([window.mean() for window in references])
-        sd = np.array([window.std(ddof=1) for window in references])
-        skew = np.array([skewness(window) for window in references])
-        rate = self._block / (2.0 * self.arl)
-        rates = (min(rate / self.warning, 0.05), rate)
-        bands = np.stack([mean_quantile(r, sd, skew, size, self.window) for r in rates])
-        worst = np.full(n, math.inf if (end := self._worst()) is None else end)
-        for at, values in enumerate(references):
-            bad = values if self.direction == "rise" else values + 1.0
-            if is_binary(bad):
-                ones = int(bad.sum())
-                counts = [count_quantile(r, ones, len(values), self.window) for r in rates]
-                bands[:, at] = (np.array(counts) - 0.5) / self.window - bad.mean()
-                worst[at] = 1.0 if self.direction == "rise" else 0.0
-        limits = np.maximum(bands, self.allowed * np.abs(mean))
-        if (mean + limits[1] > worst).any():
-            at = int(np.argmax(mean + limits[1] > worst))
-            raise EmptyWindow(
-                f"no window of {self.window} could be worse than reference window {at} of {size[at]} values by more "
-                f"than {limits[1, at]:.4g}, which is allowed or may be chance",
-                hint="give a longer reference window, a longer window, or a smaller arl or allowed share",
-            )
-        none = np.full(n, math.inf)
+        """Return the state of n streams that take their first values for reference windows."""
+        unknown, none = np.full(n, math.nan), np.full(n, math.inf)
         return RollingState(
             seen=np.zeros(n, np.int64),
-            size=size,
-            mean=mean,
-            sd=sd,
-            skew=skew,
-            bands=bands,
+            first=unknown,
+            sums=np.zeros((4, n)),
+            binary=np.ones(n, np.bool_),
+            due=np.full(n, self.reference),
+            mean=unknown.copy(),
+            sd=unknown.copy(),
+            skew=unknown.copy(),
+            bands=np.full((2, n), math.inf),
             count=np.zeros(n, np.int64),
             part=np.zeros(n),
             ring=np.zeros((self.parts, n)),
             last=none,
             best=none.copy(),
             windows=np.zeros(n, np.int64),
-            score=np.full(n, math.nan),
-            limits=limits,
+            score=unknown.copy(),
+            limits=np.full((2, n), math.inf),
         )
+
+    def learn(self, references: Sequence[Floats]) -> RollingState:
+        """Return the fresh state; `EmptyWindow` where no window could ever pass the limit."""
+        work = self.fresh(len(references))
+        for at, window in enumerate(references):
+            work.first[at] = window[0]
+            work.binary[at] = bool(np.all((window == 0.0) | (window == self._one)))
+            work.sums[:, at] = sums_of(window)
+            needed = self._know(work, at)
+            if math.isinf(work.bands[1, at]):
+                raise EmptyWindow(
+                    f"no window of {self.window} could be worse than reference window {at} of {len(window)} values by "
+                    f"more than {needed:.4g}, which is allowed or may be chance",
+                    hint="give a longer reference window, a longer window, or a smaller arl or allowed share",
+                )
+        return work
 
     def step(self, work: RollingState, values: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
         """Advance the first rows by one value each; decide where a block ends."""
         a = len(values)
-        work.part[:a] += values
-        work.count[:a] += 1
+        watching: Bools = np.isfinite(work.bands[1, :a])
+        if watching.all():
+            work.part[:a] += values
+            work.count[:a] += 1
+        else:
+            self._gather(work, np.flatnonzero(~watching), values[~watching])
+            work.part[:a] += np.where(watching, values, 0.0)
+            work.count[:a] += watching
         levels = np.zeros(a, np.int8)
-        ended = np.flatnonzero(work.count[:a] % self._block == 0)
+        ended = np.flatnonzero(watching & (work.count[:a] % self._block == 0))
         if len(ended):
             levels[ended] = self._decide(work, ended)
         return levels, work.score[:a], work.limits[1, :a]
 
     def run(self, work: RollingState, values: Floats) -> tuple[int, Level, float, float]:
         """Advance row 0 through the values until something is to be said."""
-        done, level, most = 0, 0, 16
+        done, level, most = self._run_learning(work, values), 0, 16
         while done < len(values) and not level:
             open_by = int(work.count[0]) % self._block
             blocks = 0 if open_by else min((len(values) - done) // self._block, most)
@@ -199,11 +206,13 @@ class Rolling(StepDetector[RollingState]):
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def learnt(self, state: RollingState, stream: int = 0) -> dict[str, float]:
-        """Return the reference's size, mean and spread, and the window mean that raises an alarm."""
+        """Return the reference's size, mean and spread, and the window mean that raises an alarm, once it is known."""
+        if math.isinf(state.bands[1, stream]):
+            return {"reference_size": float(state.sums[0, stream])}
         mean = float(state.mean[stream])
         fresh = max(float(state.bands[1, stream]), self.allowed * abs(mean))
         return {
-            "reference_size": float(state.size[stream]),
+            "reference_size": float(state.sums[0, stream]),
             "reference_mean": self._people(mean),
             "reference_sd": float(state.sd[stream]),
             "band": float(state.bands[1, stream]),
@@ -214,6 +223,65 @@ class Rolling(StepDetector[RollingState]):
     def _block(self) -> int:
         """Values between decisions."""
         return self.window // self.parts
+
+    @property
+    def _one(self) -> float:
+        """What a 1 is in oriented units."""
+        return 1.0 if self.direction == "rise" else -1.0
+
+    def _gather(self, work: RollingState, rows: Ints, values: Floats) -> None:
+        """Add a value to each of these rows' reference windows; learn the limits where they are due."""
+        work.first[rows] = np.where(work.sums[0, rows] == 0.0, values, work.first[rows])
+        work.binary[rows] &= (values == 0.0) | (values == self._one)
+        d = values - work.first[rows]
+        square = d * d
+        for at, more in enumerate((np.ones(len(rows)), d, square, square * d)):
+            work.sums[at, rows] += more
+        for row in rows[work.sums[0, rows] >= work.due[rows]].tolist():
+            self._know(work, row)
+
+    def _run_learning(self, work: RollingState, values: Floats) -> int:
+        """Add values to row 0's reference window until its limits are known: how many were used."""
+        used = 0
+        while used < len(values) and math.isinf(work.bands[1, 0]):
+            piece = values[used : used + int(work.due[0]) - int(work.sums[0, 0])]
+            if work.sums[0, 0] == 0.0:
+                work.first[0] = piece[0]
+            work.binary[0] &= bool(np.all((piece == 0.0) | (piece == self._one)))
+            d = piece - work.first[0]
+            square = d * d
+            for at, more in enumerate((np.ones(len(piece)), d, square, square * d)):
+                work.sums[at, 0] = np.add.accumulate(np.concatenate((work.sums[at, :1], more)))[-1]
+            used += len(piece)
+            if work.sums[0, 0] >= work.due[0]:
+                self._know(work, 0)
+        return used
+
+    def _know(self, work: RollingState, row: int) -> float:
+        """Learn a row's limits from its reference window, unless no window could pass them: then try again later.
+
+        Returns the rise that is allowed.
+        """
+        count, mean, sd, skew = (float(part[0]) for part in moments(work.sums[:, [row]]))
+        mean += float(work.first[row])
+        rate = self._block / (2.0 * self.arl)
+        rates = (min(rate / self.warning, 0.05), rate)
+        if work.binary[row]:
+            rise = self.direction == "rise"
+            share = mean if rise else mean + 1.0
+            counts = [count_quantile(r, round(share * count), int(count), self.window) for r in rates]
+            bands, worst = (np.array(counts) - 0.5) / self.window - share, 1.0 if rise else 0.0
+        else:
+            bands = np.array([float(mean_quantile(r, sd, skew, count, self.window)) for r in rates])
+            worst = math.inf if (end := self._worst()) is None else end
+        limits = np.maximum(bands, self.allowed * abs(mean))
+        work.due[row] = int(count)
+        if mean + limits[1] > worst:
+            work.due[row] += 1 + int(count) // 8
+            return float(limits[1])
+        work.mean[row], work.sd[row], work.skew[row] = mean, sd, skew
+        work.bands[:, row], work.limits[:, row] = bands, limits
+        return float(limits[1])
 
     def _decide(self, work: RollingState, rows: Ints) -> NDArray[np.int8]:
         """Close the blocks that these rows have filled and compare the windows that are full."""
@@ -274,7 +342,7 @@ class Rolling(StepDetector[RollingState]):
         reference, bands = work.mean[rows], work.bands[:, rows]
         limits = np.maximum(bands, self.allowed * np.abs(reference))
         k, best = np.maximum(windows, 1), np.where(windows > 0, best, reference)
-        luck = mean_quantile(_LUCK / (k * (k + 1.0)), work.sd[rows], -work.skew[rows], work.size[rows], self.window)
+        luck = mean_quantile(_LUCK / (k * (k + 1.0)), work.sd[rows], -work.skew[rows], work.sums[0, rows], self.window)
         with_best = best - reference + np.maximum(bands + luck, self.allowed * np.abs(best))
         return np.where(windows > 0, np.minimum(limits, with_best), limits)
 

@@ -1,0 +1,242 @@
+"""What CUSUM and Page-Hinkley share: a score that starts again at 0, and a baseline that holds what came before.
+
+An *excursion* is the stretch since the score was last 0. Its values join the baseline when the score comes back to 0
+and are dropped at an alarm, so that what raised an alarm never becomes normal.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visutility.core.errors import InvalidSetting
+from visutility.monitor.detector import Level
+from visutility.monitor.moments import moments, sums_of
+from visutility.monitor.state import Bools, Floats, Ints, StreamState
+
+GROWTH = 32  # limits are learnt anew each time that the baseline has grown by one part in so many
+ROW = np.zeros(1, np.int64)  # of a lane that runs alone
+LARGEST = 1e90  # of what is taken: the cube of a larger value would overflow
+
+
+@dataclass(frozen=True, slots=True)
+class ExcursionState(StreamState):
+    """Oriented units: larger is worse. 130 bytes a stream.
+
+    `base` and `open` hold the count of the values of the baseline and of the excursion, and the sums of d, d^2 and d^3
+    with d = value - `first`: a distance, so that a large mean costs no digits.
+    """
+
+    first: Floats  # (s,) the first value; NaN: none yet
+    binary: Bools  # (s,) all values were 0 or 1
+    base: Floats  # (4, s)
+    open: Floats  # (4, s)
+    score: Floats  # (s,)
+    scale: Floats  # (s,) what a step is multiplied with; 0: still learning
+    centre: Floats  # (s,) what is taken off a step
+    limits: Floats  # (2, s) of the score: for a warning, for an alarm
+    due: Floats  # (s,) how many values have to be there before the limits are learnt anew
+
+
+def nothing_known(n: int, reference: int) -> ExcursionState:
+    """Return the state of n streams without values, which learn from their first `reference` ones."""
+    return ExcursionState(
+        seen=np.zeros(n, np.int64),
+        first=np.full(n, math.nan),
+        binary=np.ones(n, np.bool_),
+        base=np.zeros((4, n)),
+        open=np.zeros((4, n)),
+        score=np.zeros(n),
+        scale=np.zeros(n),
+        centre=np.zeros(n),
+        limits=np.full((2, n), math.inf),
+        due=np.full(n, float(reference)),
+    )
+
+
+def learn_from(work: ExcursionState, row: int, window: Floats, one: float) -> None:
+    """Make a reference window (n,) the baseline of one row, in place; `one` is what a 1 is in oriented units."""
+    work.first[row] = window[0]
+    work.binary[row] = bool(np.all((window == 0.0) | (window == one)))
+    work.base[:, row] = sums_of(window)
+    work.due[row] = len(window)
+
+
+def gather(work: ExcursionState, values: Floats, one: float) -> Floats:
+    """Add one value to each of the first rows' excursions, in place; d of each."""
+    a = len(values)
+    first = work.first[:a]
+    np.copyto(first, values, where=np.isnan(first))
+    work.binary[:a] &= (values == 0.0) | (values == one)
+    d = values - first
+    square = d * d
+    now = work.open[:, :a]
+    now[0] += 1.0
+    now[1] += d
+    now[2] += square
+    now[3] += square * d
+    return d
+
+
+def settle(work: ExcursionState, score: Floats) -> NDArray[np.int8]:
+    """Store the new scores (a,), end the excursions that came back to 0, and say which levels were reached."""
+    a = len(score)
+    back: Bools = score <= 0.0
+    score[back] = 0.0
+    ended = np.flatnonzero(back)
+    work.base[:, ended] += work.open[:, ended]
+    work.open[:, ended] = 0.0
+    low, high = work.limits[0, :a], work.limits[1, :a]
+    levels = np.where((score >= low) & (work.score[:a] < low), Level.WARNING, Level.OK).astype(np.int8)
+    levels[score >= high] = Level.ALARM
+    work.score[:a] = score
+    return levels
+
+
+def run_lane(
+    work: ExcursionState, values: Floats, one: float, renew: Callable[[Floats], tuple[int, int]], *, moving: bool
+) -> tuple[int, Level]:
+    """Do to row 0 what `gather`, the step of a score and `settle` do, value by value until a verdict that is not OK.
+
+    With `moving` a step is (d - mean of all) * scale - centre, and the limits are due with the value that completes
+    their count; without it a step is (d - centre) * scale, and they are due once the baseline has that count. `renew`
+    is then given the values that are left and returns how many of them it used, and the level. Returns the same of
+    all. In plain floats, which are many times faster than arrays of one number, and the same numbers.
+    """
+    used, level = 0, Level.OK
+    while used < len(values) and level == Level.OK:
+        if math.isnan(work.first[0]):
+            work.first[0] = values[0]
+        first, due, score = float(work.first[0]), float(work.due[0]), float(work.score[0])
+        scale, centre, (low, high) = float(work.scale[0]), float(work.centre[0]), work.limits[:, 0].tolist()
+        (b0, b1, b2, b3), (o0, o1, o2, o3) = work.base[:, 0].tolist(), work.open[:, 0].tolist()
+        binary, stale = bool(work.binary[0]), False
+        for x in values[used : used + 4096].tolist():
+            if moving and b0 + o0 + 1.0 >= due:
+                stale = True
+                break
+            used += 1
+            d = x - first
+            if binary and x != 0.0 and x != one:
+                binary = False
+            square = d * d
+            o0, o1, o2, o3 = o0 + 1.0, o1 + d, o2 + square, o3 + square * d
+            last = score
+            score = (score + (d - (b1 + o1) / (b0 + o0)) * scale) - centre if moving else score + (d - centre) * scale
+            if score <= 0.0:
+                b0, b1, b2, b3 = b0 + o0, b1 + o1, b2 + o2, b3 + o3
+                score = o0 = o1 = o2 = o3 = 0.0
+                if not moving and b0 >= due:
+                    stale = True
+                    break
+            elif score >= high or (score >= low and last < low):
+                level = Level.ALARM if score >= high else Level.WARNING
+                break
+        work.base[:, 0], work.open[:, 0] = (b0, b1, b2, b3), (o0, o1, o2, o3)
+        work.score[0], work.binary[0] = score, binary
+        if stale:
+            more, said = renew(values[used:])
+            used, level = used + more, Level(said)
+    return used, level
+
+
+def drop(work: ExcursionState, row: int) -> None:
+    """Forget the excursion of one row, in place."""
+    work.open[:, row] = 0.0
+    work.score[row] = 0.0
+
+
+def set_limits(work: ExcursionState, rows: Ints, limits: Floats) -> None:
+    """Write what was just learnt, limits (2, r), and when to learn again."""
+    count = work.base[0, rows] + work.open[0, rows]
+    work.limits[:, rows] = limits
+    work.due[rows] = count + np.floor(count / GROWTH) + 1.0
+
+
+def current(state: ExcursionState) -> Floats:
+    """Return each stream's score, shape (s,); NaN where it is still learning."""
+    return np.where(np.isfinite(state.limits[1]), state.score, math.nan)
+
+
+def excursion(state: ExcursionState, stream: int, sign: float) -> dict[str, float]:
+    """Return a stream's score, its excursion and its baseline; `sign` is -1 where the values were negated."""
+    seen, (count, total) = int(state.seen[stream]), state.open[:2, stream].tolist()
+    found = {
+        "position": float(seen - 1),
+        "score": float(state.score[stream]),
+        "limit": float(state.limits[1, stream]),
+        "since": max(seen - count, 0.0),
+        "values_since": count,
+        "mean_since": sign * (float(state.first[stream]) + total / count) if count else math.nan,
+        **baseline(state, stream, sign),
+    }
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def baseline(state: ExcursionState, stream: int, sign: float) -> dict[str, float]:
+    """Return the size of a stream's baseline, its mean and standard deviation and the limit of the score, if any."""
+    found = {"reference_size": float(state.base[0, stream])}
+    if found["reference_size"]:
+        _, mean, sd, _ = moments(state.base[:, [stream]])
+        found["reference_mean"] = sign * float(state.first[stream] + mean[0])
+        found["reference_sd"] = float(sd[0])
+    limit = float(state.limits[1, stream])
+    return found | ({"limit": limit} if math.isfinite(limit) else {})
+
+
+def check_settings(size: float, arl: float, reference: int, warning: float) -> None:
+    """Raise `InvalidSetting` for a setting out of its range."""
+    if not 0.01 <= size <= 10.0:
+        raise InvalidSetting(f"size {size!r} is not in [0.01, 10]", hint="it is a rise, in standard deviations")
+    if not 1.0 < warning * arl <= arl <= 1e100:
+        raise InvalidSetting(
+            f"arl {arl!r} with warning {warning!r}: not 1 < warning x arl <= arl <= 1e100",
+            hint="arl is a mean run length in values, warning a share of it; 1 for none",
+        )
+    if not 20 <= reference <= 10**9:
+        raise InvalidSetting(f"reference {reference!r} is not in [20, 1e9]", hint="it is a number of values")
+
+
+def wald_limit(run_length: Floats) -> Floats:
+    """Return h with e^h - h - 1 = y: the limit of a CUSUM of log-likelihood ratios, for y = ARL0 times their mean loss.
+
+    Wald's approximation of the mean run length without the overshoot (Siegmund 1985, "Sequential Analysis", eq. 2.52),
+    so on the safe side.
+    """
+    h = np.log(run_length + 1.0)
+    for _ in range(8):
+        h = np.log(run_length + 1.0 + h)
+    return h
+
+
+def exponent(size: float, skew: Floats) -> Floats:
+    """Return the R > 0 with E exp(R (size z - size^2 / 2)) = 1, for z of mean 0, variance 1 and that skewness.
+
+    1 for normal z; less where large values are likelier than normal, and the limit is then 1/R times as far away. From
+    the third-order expansion of the cumulant function: 1 = R + R^2 size skew / 3. Lundberg's exponent (Asmussen &
+    Albrecher 2010, "Ruin Probabilities", ch. III). A skewness below 0 counts as 0.
+    """
+    return np.asarray(2.0 / (1.0 + np.sqrt(1.0 + 4.0 * size * np.maximum(skew, 0.0) / 3.0)), np.float64)
+
+
+def exponent_of_errors(size: float, rate: Floats) -> Floats:
+    """Return the same R for 0/1 values with that rate of ones, exactly; at most 1, which holds for rates above a half.
+
+    Newton's method from 1, which comes down to the root of a convex function and never passes it.
+    """
+    rare = np.minimum(rate, 0.5)
+    sd = np.sqrt(rare * (1.0 - rare))
+    up, down = size * (1.0 - rare) / sd - size * size / 2.0, -size * rare / sd - size * size / 2.0
+    found = np.ones_like(rare)
+    for _ in range(12):
+        one, zero = rare * np.exp(found * up), (1.0 - rare) * np.exp(found * down)
+        found = np.clip(found - (one + zero - 1.0) / (one * up + zero * down), 0.0, 1.0)
+    return found
+
+
+def rate_of(sums: Floats, first: Floats, one: float) -> Floats:
+    """Return the rate of the worse of two outcomes, (ones + 1) / (n + 2): Laplace's rule, never 0 or 1."""
+    ones = sums[1] + sums[0] * first if one > 0.0 else sums[1] + sums[0] * (first + 1.0)
+    return np.asarray((np.clip(ones, 0.0, sums[0]) + 1.0) / (sums[0] + 2.0), np.float64)
