@@ -1,6 +1,6 @@
 """Ranks of values among all that came before, from bounded memory.
 
-The first 128 values of a stream become the edges of 129 bins, and later values are counted in them. If the values are
+The first 96 values of a stream become the edges of 97 bins, and later values are counted in them. If the values are
 independent draws from one distribution without ties, the shares of the bins are what uniform spacings are,
 Dirichlet(1, …, 1), so that given the bins of the past the next value falls in a bin with c values with probability
 (c + 1) / (n + 1), n being all values so far: exactly, whatever the distribution. That is Pólya's urn (Blackwell &
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from visutility.monitor.state import Bools, Floats, Ints
 
-EDGES = 128
+EDGES = 96
 FULL = 2**32 - 2  # values counted; the counts stand still after that
 
 
-def ties_of(position: Ints) -> NDArray[np.uint32]:
+def ties_of(position: Ints) -> NDArray[np.uint16]:
     """Return the number that orders a value among equal ones, of its position in the baseline: SplitMix64."""
     z = (position.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((z ^ (z >> np.uint64(31))) >> np.uint64(32)).astype(np.uint32)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(48)).astype(np.uint16)
 
 
-def edges_of(values: Floats) -> tuple[Floats, NDArray[np.uint32], NDArray[np.uint32]]:
-    """Return edges, their ties and how many of the values + 1 lie below each; all (128, s), of values (128, s)."""
+def edges_of(values: Floats) -> tuple[Floats, NDArray[np.uint16], NDArray[np.uint32]]:
+    """Return edges, their ties and how many of the values + 1 lie below each; all (96, s), of values (96, s)."""
     at = np.arange(len(values))[:, None]
     ties = np.broadcast_to(ties_of(at), values.shape)
     order = np.lexsort((ties, values), axis=0)
@@ -42,11 +42,11 @@ def edges_of(values: Floats) -> tuple[Floats, NDArray[np.uint32], NDArray[np.uin
 
 
 def rank_step(
-    edges: Floats, ties: NDArray[np.uint32], below: NDArray[np.uint32], count: Ints, values: Floats
+    edges: Floats, ties: NDArray[np.uint16], below: NDArray[np.uint32], count: Ints, values: Floats
 ) -> tuple[Ints, Ints]:
     """Return what lies below and not above each stream's value, of count + 1; counts the values into `below`.
 
-    Shapes: (128, s) and (s,). The value's rank is anywhere between the two.
+    Shapes: (96, s) and (s,). The value's rank is anywhere between the two.
     """
     less = values < edges
     same = values == edges
@@ -62,8 +62,8 @@ def rank_step(
     return low.astype(np.int64), high.astype(np.int64)
 
 
-def bins(edges: Floats, ties: NDArray[np.uint32], count: int, values: Floats) -> Ints:
-    """Return the bin, 0 to 128, of each of one stream's next values, shape (k,); edges and ties (128,)."""
+def bins(edges: Floats, ties: NDArray[np.uint16], count: int, values: Floats) -> Ints:
+    """Return the bin, 0 to 96, of each of one stream's next values, shape (k,); edges and ties (96,)."""
     first = np.searchsorted(edges, values, side="left")
     last = np.searchsorted(edges, values, side="right")
     tied = np.flatnonzero(first < last)

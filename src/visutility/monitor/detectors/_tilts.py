@@ -6,7 +6,8 @@ from scipy import special
 from visutility.monitor.state import Floats
 
 CELLS = 256  # the densities are constant on each of as many equal cells
-BETS = 8
+STAKES = np.array([0.27, 0.44, 0.18, 0.06, 0.05])  # what is put on each bet; the sum is 1
+_SHIFTS = (0.15, 0.27, 0.45, 1.2)
 INFLATIONS = 1.25 ** np.arange(22)  # variance inflations v that bets are tempered for, 1 to 108
 _ROUND = 1.25**0.3  # a measured inflation counts as the next one above it, or as one that is this much too small
 
@@ -20,22 +21,18 @@ def inflation_class(inflation: Floats) -> Floats:
 def tables() -> Floats:
     """Return Q, shape (inflations, cells + 1, bets): the integral of each tempered density from 0 to the cell's edge.
 
-    With z the normal quantile of a rank, the logarithms of the densities q, up to a constant, are: d (z + .6 of what
-    z exceeds 1 by, to either side) for d = .15, .25, .45, 1, a shift of everything; d (z - .7)+ for d = .35, .8, a
-    heavier upper end; both ends beyond .8, the upper one at .6 of the lower one's slope: fewer of the best values,
-    more of the worst; and 3 % of mass on the top hundredth, for rare large values. Tempered for an inflation v they
+    With z the normal quantile of a rank, at least -1.6 and at most 3, the logarithms of the densities q, up to a
+    constant, are d (z + min(z + .8, 0) + .4 max(z - .8, 0)) for d = .15, .27, .45, 1.2: everything shifts, the
+    ends most; and one has 3 % of its mass on the top hundredth, for rare large values. Tempered for an inflation v they
     are q^(1/v), whose integral is at most 1 (Jensen's inequality): for normal ranks that is the likelihood ratio of a
     shifted Brownian motion with v times the variance.
     """
     u = (np.arange(CELLS) + 0.5) / CELLS
-    z = np.clip(special.ndtri(u), -3.0, 3.0)
-    stretched = z + 0.6 * (np.minimum(z + 1.0, 0.0) + np.maximum(z - 1.0, 0.0))
-    upper = np.maximum(z - 0.7, 0.0)
-    ends = np.minimum(z + 0.8, 0.0) + 0.6 * np.maximum(z - 0.8, 0.0)
-    top = np.clip((u - 0.99) * CELLS + 0.5, 0.0, 1.0) * 100.0  # the share of each cell above .99
-    logs = [0.15 * stretched, 0.25 * stretched, 0.45 * stretched, stretched, 0.35 * upper, 0.8 * upper, ends]
-    density = np.stack([*np.exp(logs), 0.97 + 0.03 * top], axis=1)
+    z = np.clip(special.ndtri(u), -1.6, 3.0)
+    stretched = z + np.minimum(z + 0.8, 0.0) + 0.4 * np.maximum(z - 0.8, 0.0)
+    top = np.clip((u - 0.99) * CELLS + 0.5, 0.0, 1.0) * 100.0  # 100 times the share of each cell above .99
+    density = np.stack([*(np.exp(d * stretched) for d in _SHIFTS), 0.97 + 0.03 * top], axis=1)
     density /= density.mean(axis=0)
     tempered = density ** (1.0 / INFLATIONS[:, None, None])
     whole = np.cumsum(tempered, axis=1) / CELLS
-    return np.concatenate((np.zeros((len(INFLATIONS), 1, BETS)), whole), axis=1)
+    return np.concatenate((np.zeros((len(INFLATIONS), 1, len(STAKES))), whole), axis=1)

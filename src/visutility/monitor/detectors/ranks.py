@@ -6,7 +6,7 @@ martingales); Vovk (2021), "Testing randomness online", Statistical Science 36(4
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import ClassVar, final
 
@@ -15,16 +15,17 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detectors._bins import EDGES, FULL, bins, edges_of, quantile, rank_run, rank_step, tally
-from visutility.monitor.detectors._tilts import BETS, CELLS, INFLATIONS, inflation_class, tables
+from visutility.monitor.detectors._tilts import CELLS, INFLATIONS, STAKES, inflation_class, tables
 from visutility.monitor.state import Floats, Ints, StreamState, arrays, put, take
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level
 from visutility.monitor.windows import sum_rows
 
-_WEIGHT = 1.0 / BETS
 _SHIFT = 1  # the bet that tells since when
 _SPANS = np.array([2.0, 8.0, 32.0, 128.0, 512.0])  # of the averages that dependence is measured against
 _SURE = 3.0  # standard errors that a measured inflation must exceed 1 by to count
+_CALM = 10.0  # the largest product of one bet below which no excursion is under way
+_EVER = 2**31  # values that are never there
 _PIECE = 128  # values between measurements of dependence
 _TABLES = tables()
 _SLOPES = np.diff(_TABLES, axis=1)
@@ -32,15 +33,15 @@ _SLOPES = np.diff(_TABLES, axis=1)
 
 @dataclass(frozen=True, slots=True)
 class RankState(StreamState):
-    """e = 128 edges, k = 8 bets, m = 5 averages, s streams. Values are oriented: larger is worse."""
+    """e = 96 edges, k = 5 bets, m = 5 averages, s streams. Values are oriented: larger is worse."""
 
     count: Ints  # (s,) values in the baseline, those of the reference window too
     hold: Ints  # (s,) how many of them are only learnt from
     edges: Floats  # (e, s) the first values, sorted once there are all; before, as they came
-    ties: NDArray[np.uint32]  # (e, s) what orders an edge among equal values
+    ties: NDArray[np.uint16]  # (e, s) what orders an edge among equal values
     below: NDArray[np.uint32]  # (e, s) how many of the baseline and one more lie below each edge
-    wealth: Floats  # (k, s) M, times the bet's weight 1/k
-    score: Floats  # (s,) the mixture of M over the bets
+    wealth: Floats  # (k, s) M of each bet, times its stake
+    score: Floats  # (s,) the mean of M over the bets, weighted by stake
     average: Floats  # (m, s) exponential averages of past ranks - 1/2
     cross: Floats  # (m, s) sums of a rank - 1/2 times the average before it
     power: Floats  # (s,) sum of squares of ranks - 1/2
@@ -48,6 +49,10 @@ class RankState(StreamState):
     best: Floats  # (s,) the largest product of one bet's L over all starting points: CUSUM
     since: Ints  # (s,) the position that product starts at
     total: Floats  # (s,) the sum of ranks - 1/2 from there on
+    kept: Ints  # (s,) `count` when no excursion was under way, and of then also:
+    kept_below: NDArray[np.uint32]  # (e, s)
+    kept_cross: Floats  # (m, s)
+    kept_power: Floats  # (s,)
 
 
 @final
@@ -57,10 +62,10 @@ class Ranks(StepDetector[RankState]):
 
     For numbers of any range. On exchangeable values each rank is uniform given the ranks before, whatever the
     distribution, so that no bet on it has a mean above 1: M <- (M + 1) L is the Shiryaev-Roberts sum over all starting
-    points, and the alarm comes when the average of M over eight bets reaches `arl`. The baseline is the stream's own
+    points, and the alarm comes when the mean of M over five bets reaches `arl`. The baseline is the stream's own
     past, the reference window included where one is given; the first `learning` values are only learnt from.
     Where ranks depend on the ranks before them, the bets are tempered by the measured inflation of the variance.
-    A warning comes at `warning` times `arl`. 2,300 bytes a stream.
+    A warning comes at `warning` times `arl`. 2,220 bytes a stream.
     """
 
     arl: float = 1e6
@@ -74,9 +79,9 @@ class Ranks(StepDetector[RankState]):
         StepDetector.__post_init__(self)
         if not 1.0 < self.arl <= 1e100:
             raise InvalidSetting(f"arl {self.arl!r} is not in (1, 1e100]", hint="give the mean run length in values")
-        if not EDGES <= self.learning <= 1_000_000:
+        if not EDGES <= self.learning <= _EVER:
             raise InvalidSetting(
-                f"learning {self.learning!r} is not in [{EDGES}, 1000000]", hint="the ranks need that many values"
+                f"learning {self.learning!r} is not in [{EDGES}, {_EVER}]", hint="the ranks need that many values"
             )
         if not 0.0 < self.warning <= 1.0:
             raise InvalidSetting(f"warning {self.warning!r} is not in (0, 1]", hint="a share of arl; 1 for none")
@@ -104,9 +109,9 @@ class Ranks(StepDetector[RankState]):
             count=np.zeros(n, np.int64),
             hold=np.full(n, self.learning, np.int64),
             edges=np.zeros(many),
-            ties=np.zeros(many, np.uint32),
+            ties=np.zeros(many, np.uint16),
             below=np.zeros(many, np.uint32),
-            wealth=np.zeros((BETS, n)),
+            wealth=np.zeros((len(STAKES), n)),
             score=few,
             average=np.zeros((len(_SPANS), n)),
             cross=np.zeros((len(_SPANS), n)),
@@ -115,11 +120,15 @@ class Ranks(StepDetector[RankState]):
             best=few.copy(),
             since=np.zeros(n, np.int64),
             total=few.copy(),
+            kept=np.zeros(n, np.int64),
+            kept_below=np.zeros(many, np.uint32),
+            kept_cross=np.zeros((len(_SPANS), n)),
+            kept_power=few.copy(),
         )
 
     def learn(self, references: Sequence[Floats]) -> RankState:
-        """Return the state after these reference windows; nothing but 128 values is waited for beyond them."""
-        work = self.primed(references)
+        """Return the state after these reference windows, which are waited out, and 96 values at least."""
+        work = replace(self, learning=_EVER).primed(references)
         sizes = np.array([len(window) for window in references], np.int64)
         work.hold[:] = np.clip(sizes, EDGES, self.learning)
         return work
@@ -167,7 +176,12 @@ class Ranks(StepDetector[RankState]):
         return len(values), Level.OK, float(work.score[0]), self.arl
 
     def restart(self, work: RankState, row: int) -> None:
-        """Forget the winnings; the baseline stays, the values of the alarm in it."""
+        """Forget the winnings; after an alarm, also what was learnt in the excursion that led to it."""
+        if work.score[row] >= self.arl:
+            work.count[row] = work.kept[row]
+            work.below[:, row] = work.kept_below[:, row]
+            work.cross[:, row] = work.kept_cross[:, row]
+            work.power[row] = work.kept_power[row]
         for array in (work.wealth, work.score, work.best, work.since, work.total):
             array[..., row] = 0
 
@@ -219,7 +233,7 @@ class Ranks(StepDetector[RankState]):
         low, high = rank_step(work.edges, work.ties, work.below, work.count, values)
         gain = _gains(work.inflation, low, high, work.count + 1)
         gain[:, work.count < work.hold] = 0.0  # nothing is staked yet
-        work.wealth[:] = (work.wealth + _WEIGHT) * gain
+        work.wealth[:] = (work.wealth + STAKES[:, None]) * gain
         before = work.score.copy()
         work.score[:] = sum_rows(work.wealth)
         rank = _ranks(low, high, work.count + 1)
@@ -245,7 +259,7 @@ class Ranks(StepDetector[RankState]):
         whole = count + 1 + np.arange(len(values))
         gain = _gains(kind, low, high, whole)
         gain[:, : max(int(work.hold[0]) - count, 0)] = 0.0
-        wealth = np.array([_sums(each, start) for each, start in zip(gain, work.wealth[:, 0], strict=True)])
+        wealth = np.array([_sums(*bet) for bet in zip(gain, work.wealth[:, 0].tolist(), STAKES.tolist(), strict=True)])
         score = sum_rows(wealth)
         levels = self._levels(score, np.concatenate((work.score[:1], score[:-1])))
         said = np.flatnonzero(levels)
@@ -266,6 +280,7 @@ class Ranks(StepDetector[RankState]):
         For an average with weights (1/T)(1 - 1/T)^(k-1), 2 T times its covariance with the next rank is a sum of the
         autocovariances, the far ones damped (Abel). The largest over T counts that is surely above 1.
         """
+        _keep(work, rows[work.best[rows] < _CALM])
         rows = rows[work.score[rows] < self.arl ** (2.0 / 3.0)]
         n = np.maximum(work.count[rows] - EDGES, 1)
         excess = 2.0 * _SPANS[:, None] * work.cross[:, rows] / np.maximum(work.power[rows], 1e-9 * n)
@@ -284,6 +299,15 @@ def _sort(work: RankState, rows: Ints) -> None:
     """Turn the first values of these rows into edges."""
     if len(rows):
         work.edges[:, rows], work.ties[:, rows], work.below[:, rows] = edges_of(work.edges[:, rows])
+        _keep(work, rows)
+
+
+def _keep(work: RankState, rows: Ints) -> None:
+    """Note what is known now, to come back to after an alarm."""
+    work.kept[rows] = work.count[rows]
+    work.kept_below[:, rows] = work.below[:, rows]
+    work.kept_cross[:, rows] = work.cross[:, rows]
+    work.kept_power[rows] = work.power[rows]
 
 
 def _ranks(low: Ints, high: Ints, whole: Ints) -> Floats:
@@ -305,9 +329,9 @@ def _integral(inflation: NDArray[np.uint8], cells: Floats) -> Floats:
     return np.asarray(_TABLES[inflation, cell] + part * _SLOPES[inflation, cell], np.float64)
 
 
-def _sums(gain: Floats, start: float) -> list[float]:
-    """Return M_t = (M_(t-1) + 1/k) L_t for every t, from M_0 = start."""
-    return list(accumulate(gain.tolist(), lambda m, factor: (m + _WEIGHT) * factor, initial=float(start)))[1:]
+def _sums(gain: Floats, start: float, stake: float) -> list[float]:
+    """Return M_t = (M_(t-1) + stake) L_t for every t, from M_0 = start."""
+    return list(accumulate(gain.tolist(), lambda m, factor: (m + stake) * factor, initial=start))[1:]
 
 
 def _follow(work: RankState, rank: Floats, gain: Floats, position: int) -> None:
