@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from visutility.core.errors import InvalidSetting
+from visutility.monitor.drift.embedding import compare_embedding
 from visutility.monitor.drift.report import DriftReport, check_level
 from visutility.monitor.drift.table import compare_tables
 
 # A kind is one file with one entry here: f(reference, current, *, level, seed, **settings) -> DriftReport.
 KINDS: Mapping[str, Callable[..., DriftReport]] = {
     "table": compare_tables,
+    "embedding": compare_embedding,
 }
 
 

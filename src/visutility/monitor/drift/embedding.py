@@ -1,0 +1,235 @@
+"""Drift of embeddings: has the mean of the vectors moved, or how far they lie from the middle?
+
+Two tests share the level. One is of the mean of x and |x|^(1/2), feature by feature (`whitened`). The other is of the
+log of each vector's squared Mahalanobis distance, at two shrinkages of the covariance: one weighs all directions alike,
+the other the strong ones. Distances of the reference's own rows are taken from covariances that have not seen them
+(as in the CV+ of Barber, Candes, Ramdas & Tibshirani 2021), so that new rows do not look farther away than they are.
+"""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visutility.core.errors import EmptyWindow, InvalidData
+from visutility.core.rng import rng
+from visutility.monitor.drift.fits import fitted
+from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram, status_of
+from visutility.monitor.drift.whitened import FOLDS, Whitened, inverse_spread
+from visutility.monitor.state import Floats
+
+WIDEST = 128  # vectors longer than this, or than an eighth of the reference, are projected on so many random directions
+SHRINK = (0.02, 0.5)  # of the two distances, in units of a feature's variance
+LEAST_REFERENCE, LEAST_CURRENT = 50, 10
+SHIFTED = 16  # how many of the most shifted samples a report names
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the two tests of one window found. `shares` (n,) says how much each row speaks for the change."""
+
+    p_value: float  # of both together
+    mean: tuple[float, float, float]  # p-value, statistic, length of the shift in reference deviations
+    spread: tuple[float, float, float]
+    distances: Floats  # (n,) log squared distances from the middle of the reference
+    shares: Floats
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EmbeddingReference:
+    """A reference window of vectors (m, d), learnt once: tests a window of n others in O(n d min(d, `WIDEST`)).
+
+    `fit` makes one; `compare(EmbeddingReference.fit(reference), current, kind="embedding")` takes it in place of the
+    reference window.
+    """
+
+    rows: int
+    width: int
+    projections: tuple[Floats, Floats] | None  # (d, WIDEST) each, for x and for |x|^(1/2); None: not projected
+    folds: tuple[tuple[Floats, Floats, Floats], ...]  # middle (p,), directions (p, p) and their weights (p, 2)
+    means: Whitened
+    spreads: Whitened
+    distances: Floats  # (m,) log squared distances of the reference's rows, in rising order
+
+    @classmethod
+    def fit(cls, reference: NDArray[Any], seed: int = 0) -> "EmbeddingReference":
+        """Learn from vectors (m, d), finite, m at least `LEAST_REFERENCE`. Some ten milliseconds for (1000, 32).
+
+        `seed` names the random directions. Raises `InvalidData` for another shape, type or values that are not
+        finite, `EmptyWindow` for too few rows.
+        """
+        values = checked(reference, "reference", LEAST_REFERENCE)
+        m, d = values.shape
+        projections = None
+        if d > (most := min(WIDEST, m // 8)):
+            draw = rng(seed, "embedding", d)
+            first, second = (draw.standard_normal((d, most)) / d**0.5 for _ in range(2))
+            projections = (first, second)
+        vectors, features = _features(values, projections)
+        fold = np.arange(m) % FOLDS
+        folds = tuple(_distance(vectors[fold != k]) for k in range(FOLDS))
+        logs = np.empty((m, len(SHRINK)))
+        for k in range(FOLDS):
+            logs[fold == k] = _log_distances(vectors[fold == k], folds[k])
+        means = Whitened.fit(features, clip=0.25, least=0.01)
+        # a covariance that came out large makes new rows look near, and leaves the reference's own where they are: the
+        # centre errs more than a mean of m rows does, for windows as long as the reference (chosen on normal vectors)
+        spreads = Whitened.fit(logs, clip=0.9, least=1e-4, worth=2 / 3)
+        return cls(m, d, projections, folds, means, spreads, np.sort(logs[:, 0]))
+
+    def test(self, current: Floats) -> Outcome:
+        """Test vectors (n, d) that `checked` returned.
+
+        A row's distance is the mean over the folds' covariances, as each of the reference's own is measured by the one
+        covariance that has not seen it: the two have the same mean without a change, whatever d / m.
+        """
+        vectors, features = _features(current, self.projections)
+        logs = sum((_log_distances(vectors, fold) for fold in self.folds), np.zeros((len(current), len(SHRINK))))
+        logs /= len(self.folds)
+        z_mean, z_spread = self.means.z(features), self.spreads.z(logs)
+        mean, spread = self.means.test(z_mean), self.spreads.test(z_spread)
+        deciding = z_mean if mean[0] <= spread[0] else z_spread
+        p = min(1.0, 2.0 * min(mean[0], spread[0]))
+        return Outcome(p, mean, spread, logs[:, 0], deciding @ deciding.mean(0))
+
+
+def compare_embedding(
+    reference: NDArray[Any] | EmbeddingReference, current: NDArray[Any], *, level: float = 0.05, seed: int = 0
+) -> DriftReport:
+    """Compare windows of embeddings, (m, d) and (n, d).
+
+    Vectors with values that are not finite are a "broken" finding and left out. The reference may be fitted before
+    (`EmbeddingReference.fit`); one that comes again is recognised by its content.
+
+    Raises `InvalidData` for other shapes, and `EmptyWindow` for windows with fewer than 50 and 10 usable rows.
+    """
+    learnt = reference if isinstance(reference, EmbeddingReference) else fitted(EmbeddingReference.fit, reference, seed)
+    values, kept, quality = usable(current, learnt.width)
+    found = learnt.test(values)
+    drifted = found.p_value <= level
+    return DriftReport(
+        kind="embedding",
+        drifted=drifted,
+        p_value=found.p_value,
+        level=level,
+        rows=(learnt.rows, len(current)),
+        verdict=_words(found, drifted),
+        columns=rows_of(learnt, found, level),
+        quality=quality,
+        shifted=most_shifted(found.shares, kept) if drifted else (),
+        status=status_of(drifted, quality),
+    )
+
+
+def usable(current: NDArray[Any], width: int) -> tuple[Floats, NDArray[np.int64], tuple[Finding, ...]]:
+    """Return the finite rows of vectors (n, d) in float64, their indices, and a finding about the others."""
+    values = _matrix(current, "current")
+    if values.shape[1] != width:
+        raise InvalidData(
+            f"current vectors have {values.shape[1]} values, the reference's {width}", hint="compare like with like"
+        )
+    fine = np.isfinite(values.sum(1))
+    fine = fine if fine.all() else np.isfinite(values).all(1)
+    kept = np.flatnonzero(fine)
+    quality: tuple[Finding, ...] = ()
+    if len(kept) < len(values):
+        bad = len(values) - len(kept)
+        words = f"{bad} of {len(values)} vectors have values that are not finite"
+        quality = (Finding("not finite", "", "broken", bad / len(values), words),)
+        values = values[kept]
+    _enough(len(values), "current", LEAST_CURRENT)
+    return values, kept, quality
+
+
+def checked(values: NDArray[Any], which: str, least: int) -> Floats:
+    """Return vectors (n, d) as float64. Raises `InvalidData` and `EmptyWindow`."""
+    matrix = _matrix(values, which)
+    _enough(len(matrix), which, least)
+    if not np.isfinite(matrix).all():
+        row = int(np.flatnonzero(~np.isfinite(matrix).all(1))[0])
+        raise InvalidData(f"{which} row {row} has a value that is not finite", hint="leave such rows out")
+    return matrix
+
+
+def rows_of(
+    learnt: EmbeddingReference, found: Outcome, level: float, name: str = "embedding"
+) -> tuple[ColumnDrift, ...]:
+    """Return the two tests as report rows, named "`name` mean" and "`name` spread", most suspicious first."""
+    edges = np.quantile(learnt.distances, np.linspace(0.0, 1.0, 11))
+    edges[0], edges[-1] = min(edges[0], found.distances.min()), max(edges[-1], found.distances.max())
+    shown = tuple(
+        Histogram(tuple((np.histogram(values, edges)[0] / len(values)).tolist()), tuple(edges.tolist()))
+        for values in (learnt.distances, found.distances)
+    )
+    tests = sorted([(*found.mean, "mean"), (*found.spread, "spread")])
+    q_values = (min(1.0, 2.0 * tests[0][0], tests[1][0]), tests[1][0])
+    return tuple(
+        ColumnDrift(
+            name=f"{name} {what}",
+            kind="joint",
+            test="whitened mean" if what == "mean" else "log distances",
+            statistic=statistic,
+            p_value=p,
+            q_value=q,
+            effect=shift,
+            effect_name="shift in reference deviations",
+            drifted=q <= level,
+            reference=shown[0],
+            current=shown[1],
+        )
+        for (p, statistic, shift, what), q in zip(tests, q_values, strict=True)
+    )
+
+
+def most_shifted(shares: Floats, kept: NDArray[np.int64]) -> tuple[int, ...]:
+    """Return the indices of the samples that speak most for the change, most first."""
+    return tuple(kept[np.argsort(-shares, kind="stable")[:SHIFTED]].tolist())
+
+
+def _words(found: Outcome, drifted: bool) -> str:
+    if not drifted:
+        return f"No drift: p = {found.p_value:.2g}."
+    what = "The mean" if found.mean[0] <= found.spread[0] else "The spread"
+    shift = found.mean[2] if found.mean[0] <= found.spread[0] else found.spread[2]
+    return (
+        f"Drift: {what.lower()} of the embeddings moved by {shift:.2g} reference deviations (p = {found.p_value:.2g})."
+    )
+
+
+def _features(values: Floats, projections: tuple[Floats, Floats] | None) -> tuple[Floats, Floats]:
+    roots = np.sqrt(np.abs(values))
+    if projections is None:
+        return values, np.concatenate([values, roots], 1)
+    vectors = values @ projections[0]
+    return vectors, np.concatenate([vectors, roots @ projections[1]], 1)
+
+
+def _distance(vectors: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return middle, directions and weights: sum_j ((x - middle) @ directions)_j^2 weights_jk is the k-th distance."""
+    middle, per = vectors.mean(0), inverse_spread(vectors)
+    scaled = (vectors - middle) * per
+    values, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+    weights = 1.0 / (np.maximum(values, 0.0)[:, None] + np.array(SHRINK))
+    return middle, per[:, None] * directions, weights
+
+
+def _log_distances(vectors: Floats, fold: tuple[Floats, Floats, Floats]) -> Floats:
+    middle, directions, weights = fold
+    along = (vectors - middle) @ directions
+    return np.log((along * along) @ weights + 1e-3)
+
+
+def _matrix(values: NDArray[Any], which: str) -> Floats:
+    array = np.asarray(values)
+    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiub":
+        raise InvalidData(
+            f"{which} is an array of shape {array.shape} of {array.dtype}", hint="pass numbers of shape (rows, width)"
+        )
+    return array.astype(np.float64, copy=False)
+
+
+def _enough(rows: int, which: str, least: int) -> None:
+    if rows < least:
+        raise EmptyWindow(f"the {which} window has {rows} usable rows", hint=f"at least {least} are needed")
