@@ -178,7 +178,7 @@ def spike(reference: Ints, current: Ints) -> tuple[float, float]:
     large = total >= SPIKE_TOTAL
     if not large.any() or m in (0.0, n):
         return 0.0, 1.0
-    t, x, p = total[large].astype(np.float64), current[large].astype(np.float64), m / n
+    t, x, p = total[large], current[large].astype(np.float64), m / n  # SciPy warns of a t that is not whole
     above = np.where(x > 0, special.bdtrc(np.maximum(x - 1.0, 0.0), t, p), 1.0)
     tails = np.minimum(2.0 * np.minimum(special.bdtr(x, t, p), above), 1.0)
     at = int(np.argmin(tails))
