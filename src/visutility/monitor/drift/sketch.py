@@ -11,6 +11,7 @@ from visutility.core.errors import EmptyWindow, Invalid, InvalidData
 from visutility.core.rng import rng
 from visutility.monitor.drift import tables
 from visutility.monitor.drift.columns import Hashes, LabelSketch, NumberSketch, hash_labels, hash_numbers
+from visutility.monitor.drift.multivariate import JointSketch
 from visutility.monitor.drift.tables import Block, ColumnType, Labels
 from visutility.monitor.state import Ints
 
@@ -29,7 +30,9 @@ class TableSketch:
     same bins. About 10 kB a numeric column, whatever the number of rows. One writer at a time.
     """
 
-    def __init__(self, names: Sequence[str] | None = None, categorical: Sequence[str] = ()) -> None:
+    def __init__(
+        self, names: Sequence[str] | None = None, categorical: Sequence[str] = (), *, joint: bool = True
+    ) -> None:
         self.names = None if names is None else tuple(names)
         self.categorical = tuple(categorical)
         self._rows = 0
@@ -37,6 +40,7 @@ class TableSketch:
         self._columns: dict[str, ColumnSketch] = {}  # also those that a fresh sketch expects and has not seen yet
         self._row_hashes: Hashes = np.empty(0, np.uint64)
         self._row_counts: Ints = np.zeros(0, np.int64)
+        self._joint: JointSketch | None = JointSketch.learn({}) if joint else None
         self._held: list[Block] | None = []  # the first rows, until there are enough to choose edges; None from then on
 
     @property
@@ -55,6 +59,12 @@ class TableSketch:
         """The sketch of each column that was seen; those of type "other" have none."""
         self._flush()
         return {name: self._columns[name] for name in self._types if name in self._columns}
+
+    @property
+    def joint(self) -> JointSketch | None:
+        """What is kept of numeric columns together; None where that was not asked for."""
+        self._flush()
+        return self._joint
 
     @property
     def duplicates(self) -> float:
@@ -81,6 +91,7 @@ class TableSketch:
         """Return an empty sketch with the same bins and labels, for a current window."""
         self._flush()
         empty = TableSketch(self.names, self.categorical)
+        empty._joint = None if self._joint is None else self._joint.fresh()
         empty._columns = {name: self._columns[name].fresh() for name in self._types if name in self._columns}
         empty._held = None
         return empty
@@ -94,6 +105,7 @@ class TableSketch:
         other._flush()
         both = TableSketch(self.names, self.categorical)
         both._held = None
+        both._joint = None if self._joint is None or other._joint is None else self._joint.merge(other._joint)
         for name in dict.fromkeys([*self._columns, *other._columns]):
             mine, theirs = self._columns.get(name), other._columns.get(name)
             both._columns[name] = _merged(mine, theirs)
@@ -110,8 +122,11 @@ class TableSketch:
         kinds = {name: "number" if isinstance(one, NumberSketch) else "label" for name, one in self._columns.items()}
         label = {"rows": self._rows, "types": list(self._types.items()), "columns": list(kinds.items())}
         label |= {"names": self.names, "categorical": self.categorical}
+        label["joint"] = None if self._joint is None else self._joint.names
         packed: dict[str, NDArray[Any]] = {"label": np.frombuffer(codec.dumps(label).encode(), np.uint8)}
         packed |= {"row_hashes": self._row_hashes, "row_counts": self._row_counts}
+        if self._joint is not None:
+            packed |= {f"joint.{part}": array for part, array in self._joint.arrays().items()}
         for at, column in enumerate(self._columns.values()):
             packed |= {f"{at}.{part}": array for part, array in column.arrays().items()}
         return codec.pack_arrays(packed, version=FORMAT)
@@ -126,6 +141,10 @@ class TableSketch:
         found = cls(label["names"], label["categorical"])
         found._rows, found._types, found._held = label["rows"], dict(label["types"]), None
         found._row_hashes, found._row_counts = packed["row_hashes"], packed["row_counts"]
+        found._joint = None
+        if label["joint"] is not None:
+            parts = {key.partition(".")[2]: array for key, array in packed.items() if key.startswith("joint.")}
+            found._joint = JointSketch.of_arrays(tuple(label["joint"]), parts)
         for at, (name, kind) in enumerate(label["columns"]):
             parts = {key.partition(".")[2]: array for key, array in packed.items() if key.startswith(f"{at}.")}
             found._columns[name] = (NumberSketch if kind == "number" else LabelSketch).of_arrays(parts)
@@ -145,12 +164,18 @@ class TableSketch:
     def _learn(self, held: Sequence[Block]) -> None:
         """Choose edges from the first rows of these blocks: the same rows, however a stream was cut."""
         self._held = None
+        samples = {}
         for name in dict.fromkeys(name for block in held for name in block.columns):
             values = [one for block in held if isinstance(one := block.columns.get(name), np.ndarray)]
             if len(values) == len(held):
                 column = NumberSketch()
-                column.learn(np.concatenate(values)[:SAMPLE])
+                sample = np.concatenate(values)[:SAMPLE]
+                column.learn(sample)
                 self._columns[name] = column
+                if all(block.types[name] != "time" for block in held):
+                    samples[name] = sample
+        if self._joint is not None:
+            self._joint = JointSketch.learn(samples)
 
     def _count(self, block: Block) -> None:
         if not block.rows:
@@ -176,6 +201,8 @@ class TableSketch:
                 continue
             rows *= _STEP
             rows += hashes
+        if self._joint is not None:
+            self._joint.update(block.columns, block.rows)
         self._rows += block.rows
         kept = rows[rows <= self._row_hashes[-1]] if len(self._row_hashes) == ROWS_KEPT else rows
         self._keep_rows(kept, np.ones(len(kept), np.int64))
@@ -213,15 +240,21 @@ class TableSketch:
 
 
 def sketch(
-    reference: Any, *, names: Sequence[str] | None = None, categorical: Sequence[str] = (), seed: int = 0
+    reference: Any,
+    *,
+    names: Sequence[str] | None = None,
+    categorical: Sequence[str] = (),
+    joint: bool = True,
+    seed: int = 0,
 ) -> TableSketch:
     """Return the sketch of a reference window: a table, or an iterator of tables that is larger than memory.
 
     The edges of the bins come from 16,384 rows, drawn by `seed` from a table in memory, and the first ones of a stream.
-    `names` names the columns of a NumPy array; columns in `categorical` are labels whatever they hold.
+    `names` names the columns of a NumPy array; columns in `categorical` are labels whatever they hold; `joint` keeps
+    what the test of correlations needs, which costs about as much as all the rest.
     Raises `EmptyWindow` for no rows, `InvalidData` for what is no table or does not hold together.
     """
-    found = TableSketch(names, categorical)
+    found = TableSketch(names, categorical, joint=joint)
     for number, table in enumerate(tables.tables(reference)):
         rows = tables.length(table)
         if number == 0 and rows is not None and rows > SAMPLE:

@@ -12,13 +12,16 @@ from visutility.core.errors import InvalidData
 from visutility.monitor.drift import tests
 from visutility.monitor.drift.columns import LabelSketch, NumberSketch, bucket
 from visutility.monitor.drift.fdr import benjamini_hochberg
+from visutility.monitor.drift.multivariate import Pair, correlations
 from visutility.monitor.drift.quality import findings
 from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram, RowKind, Status, status_of
 from visutility.monitor.drift.sketch import ColumnSketch, TableSketch, sketch, sketch_like
 from visutility.monitor.drift.tests import Tested
 from visutility.monitor.state import Ints
 
-MARGIN = 1.0
+# The p-value is this times Simes': it pays for normal tails in finite windows, so that repetitions of "no change"
+# alarm less often than the level says, not more.
+MARGIN = 1.4
 BARS = 30  # bins of a histogram in the report
 SHOWN = 20  # labels of a histogram in the report; the others are one
 
@@ -31,12 +34,14 @@ def compare_tables(
     seed: int = 0,
     names: Sequence[str] | None = None,
     categorical: Sequence[str] = (),
+    joint: bool = True,
 ) -> DriftReport:
     """Compare two tables, or sketches of them, column by column.
 
     `reference` and `current` are tables, iterators of tables (larger than memory) or sketches; the current sketch
     must come from `fresh()` of the reference one. `names` names the columns of a NumPy array; columns in
-    `categorical` are labels whatever they hold. `seed` draws the rows that the bins are chosen from.
+    `categorical` are labels whatever they hold; `joint` asks for the test of correlations, which has one row; `seed`
+    draws the rows that the bins are chosen from. A reference that is a sketch already has its own settings.
 
     Raises `EmptyWindow` for a window without rows, `InvalidData` for what is no table, mixes types, or has no column
     in common with the other.
@@ -44,7 +49,7 @@ def compare_tables(
     before = (
         reference
         if isinstance(reference, TableSketch)
-        else sketch(reference, names=names, categorical=categorical, seed=seed)
+        else sketch(reference, names=names, categorical=categorical, joint=joint, seed=seed)
     )
     after = sketch_like(before, current)
     if not set(before.types) & set(after.types):
@@ -53,10 +58,11 @@ def compare_tables(
             hint="name the columns alike",
         )
     schema, tested = list(_schema(before, after)), list(rows(before, after))
-    q_values = benjamini_hochberg([row.p_value for row in tested])
-    p_value = min(1.0, MARGIN * float(q_values.min())) if tested else 1.0
+    q_values = benjamini_hochberg([row.p_value for row in tested]).tolist()
+    p_value = min([1.0, *(MARGIN * q for q in q_values)])
+    flag = level if p_value <= level else 0.0  # a data set without drift has no drifted columns
+    judged = [replace(row, q_value=q, drifted=q <= flag) for row, q in zip(tested, q_values, strict=True)]
     p_value = min([p_value, *(row.p_value for row in schema)])
-    judged = [replace(row, q_value=q, drifted=q <= level) for row, q in zip(tested, q_values.tolist(), strict=True)]
     ordered = tuple(schema + sorted(judged, key=lambda row: (row.q_value, row.p_value, -abs(row.effect))))
     quality, drifted = findings(before, after), p_value <= level
     status = status_of(drifted, quality)
@@ -110,6 +116,16 @@ def rows(before: TableSketch, after: TableSketch) -> Iterator[ColumnDrift]:
                 yield _categorical(name, old, new)
         if (old.nulls or new.nulls) and (type(old) is type(new) or not new.n or not old.n):
             yield _missing(name, old, new)
+    if before.joint is not None and after.joint is not None and (pair := correlations(before.joint, after.joint)):
+        yield _together(pair)
+
+
+def _together(pair: Pair) -> ColumnDrift:
+    decided = Tested("correlation", pair.z, pair.p_value)
+    name, change = f"{pair.first}, {pair.second}", pair.current - pair.reference
+    details = {"correlation_reference": pair.reference, "correlation_current": pair.current}
+    empty = [Histogram(), Histogram()]
+    return _row(name, "joint", decided, pair.p_value, change, "change of the correlation", empty, details)
 
 
 def _missing(name: str, before: ColumnSketch, after: ColumnSketch) -> ColumnDrift:

@@ -17,7 +17,6 @@ from visutility.monitor.state import Floats, Ints
 WEIGHTS = {"location": 0.6, "spread": 0.15, "shape": 0.15, "spike": 0.1}
 LEAST_EXPECTED = 5.0  # in a cell of a chi-square test, in the smaller window
 SHAPE_CELLS = 24
-SPIKE_TOTAL = 10  # values in a bin, both windows together, from which it may hold a spike
 EXACT = 20_000  # cases of an exact test of a share; above, the normal tail
 
 
@@ -169,16 +168,17 @@ def chi_square(reference: Ints, current: Ints) -> tuple[float, float]:
 
 
 def spike(reference: Ints, current: Ints) -> tuple[float, float]:
-    """Return (z, p) of the bin whose share changed most, Bonferroni over the bins with at least 10 values.
+    """Return (z, p) of the bin whose share changed most, Bonferroni over the bins.
 
     Given its total a bin's current count is hypergeometric; the binomial tail used is never smaller beyond the mean.
+    Edges that are reference values leave this right: the current values between two of those are negative
+    hypergeometric, with no larger tail. All bins count, small ones too, since which are small depends on the edges.
     """
-    total = reference + current
-    n, m = float(total.sum()), float(current.sum())
-    large = total >= SPIKE_TOTAL
-    if not large.any() or m in (0.0, n):
+    t, x = reference + current, current.astype(np.float64)  # SciPy warns of a t that is not whole
+    n, m = float(t.sum()), float(x.sum())
+    if m in (0.0, n):
         return 0.0, 1.0
-    t, x, p = total[large], current[large].astype(np.float64), m / n  # SciPy warns of a t that is not whole
+    p = m / n
     above = np.where(x > 0, special.bdtrc(np.maximum(x - 1.0, 0.0), t, p), 1.0)
     tails = np.minimum(2.0 * np.minimum(special.bdtr(x, t, p), above), 1.0)
     at = int(np.argmin(tails))
