@@ -14,9 +14,16 @@ MOST: Final = 3  # measures that can be told apart
 
 
 def bar_chart(
-    rows: Sequence[tuple[str, Sequence[float]]], measures: Sequence[str], *, title: str, note: str = ""
+    rows: Sequence[tuple[str, Sequence[float]]],
+    measures: Sequence[str],
+    *,
+    title: str,
+    note: str = "",
+    looks: Sequence[int] = (0, 1, 2),
 ) -> Html:
     """Return a figure of shares in [0, 1]: a name, and a bar for each measure; NaN is no bar.
+
+    `looks` of the measures: 0 strong, 1 weak, 2 grey.
 
     Raises `InvalidSetting` for a share outside, another number of shares than measures, and more than three measures.
     """
@@ -38,10 +45,10 @@ def bar_chart(
             y = top + 20 + (BAR + 3) * below
             parts.append(f'<rect class="rest" width="100%" height="{BAR}" y="{y}"/>')
             if not math.isnan(share):
-                parts.append(f'<rect class="share{below}" width="{share * 100:.4g}%" height="{BAR}" y="{y}"/>')
+                parts.append(f'<rect class="share{looks[below]}" width="{share * 100:.4g}%" height="{BAR}" y="{y}"/>')
     legend = "".join(
-        f'<li><svg width="28" height="14" aria-hidden="true"><rect class="share{at}" y="2" width="28" height="{BAR}"/>'
-        f"</svg> {text(measure)}</li>"
+        f'<li><svg width="28" height="14" aria-hidden="true"><rect class="share{looks[at]}" y="2" width="28" '
+        f'height="{BAR}"/></svg> {text(measure)}</li>'
         for at, measure in enumerate(measures)
     )
     told = f"<p>{text(note)}</p>" if note else ""
