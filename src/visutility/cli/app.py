@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from visutility.cli import audit, demo, events, interrupt, models, project, runs, studies
+from visutility.cli import audit, demo, drift, events, interrupt, models, project, runs, studies
 from visutility.core.errors import VisuTilityError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 demo.add(app)
+drift.add(app)
 project.add(app)
 models.add(app)
 studies.add(app)

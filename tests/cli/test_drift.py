@@ -1,0 +1,119 @@
+"""`visutility drift`: two files, a verdict, a page; no project anywhere."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from visutility.cli import drift, main
+from visutility.core.rng import rng
+from visutility.monitor import DriftReport
+
+
+def table(seed, shift=0.0, n=2000):
+    g = rng(seed, "cli", "drift")
+    return pa.table(
+        {
+            "exposure": g.normal(size=n) + shift,
+            "gain": g.random(n),
+            "camera": g.choice(["north", "south"], n, p=[0.5 + 0.2 * (shift > 0), 0.5 - 0.2 * (shift > 0)]),
+        }
+    )
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # no project here
+    pq.write_table(table(0), "old.parquet")
+    pq.write_table(table(1), "same.parquet")
+    pc.write_csv(table(2, 0.5), "moved.csv")
+    pq.write_table(table(3).drop_columns(["gain"]), "broken.parquet")
+    return tmp_path
+
+
+def test_the_verdict_comes_first_then_the_columns_most_suspicious_first(files, capsys):
+    assert main(["drift", "old.parquet", "moved.csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("▲ drift: ")
+    assert "'exposure'" in lines[0]
+    rows = [line.split("\t") for line in lines if "\t" in line]
+    assert [row[0] for row in rows[:2]] == ["exposure", "camera"]
+    assert [row[1] for row in rows] == ["▲ drifted", "▲ drifted", "● no drift"]
+    assert "standardised mean difference" in rows[0][2]
+    assert "Compared 2,000 with 2,000" in lines[-1]
+    assert main(["drift", "old.parquet", "same.parquet"]) == 0
+    assert capsys.readouterr().out.startswith("● no drift: ")
+
+
+def test_exit_codes_tell_drift_from_broken_data_only_when_asked(files, capsys):
+    for name, code in {"same.parquet": 0, "moved.csv": drift.DRIFT, "broken.parquet": drift.BROKEN}.items():
+        assert main(["drift", "old.parquet", name]) == 0
+        assert main(["drift", "old.parquet", name, "--fail-on-drift"]) == code
+    assert "▲ data broken: " in capsys.readouterr().out
+    assert main(["drift", "old.parquet", "moved.csv", "--level", "1e-300", "--fail-on-drift"]) == 0
+
+
+def test_json_is_one_document_that_is_a_report(files, capsys):
+    assert main(["drift", "old.parquet", "moved.csv", "--json", "--html", "page.html"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said.pop("reference"), said.pop("current")) == ("old.parquet", "moved.csv")
+    assert said.pop("files") == {"html": "page.html"}
+    report = DriftReport.from_json(said)
+    assert report.drifted
+    assert report.columns[0].name == "exposure"
+
+
+def test_a_page_and_a_picture_are_written_whole(files, capsys):
+    assert main(["drift", "old.parquet", "moved.csv", "--html", "page.html", "--png", "page.png"]) == 0
+    out = capsys.readouterr().out
+    assert "Report: page.html" in out
+    assert "Picture: page.png" in out
+    page = (files / "page.html").read_text("utf-8")
+    assert "moved.csv against old.parquet" in page
+    assert "<script" not in page
+    with Image.open("page.png") as image:
+        assert image.format == "PNG"
+    assert sorted(path.name for path in files.iterdir() if path.name.startswith((".", "page"))) == [
+        "page.html",
+        "page.png",
+    ]
+
+
+def test_embeddings_in_numpy_files_and_the_kind_by_option(files, capsys):
+    g = rng(4, "vectors")
+    np.save("old.npy", g.normal(size=(300, 8)))
+    np.save("new.npy", g.normal(size=(200, 8)) + 0.5)
+    assert main(["drift", "old.npy", "new.npy", "--kind", "table", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["kind"] == "table"
+    assert len([one for one in said["columns"] if one["drifted"]]) == 8
+
+
+def test_what_does_not_fit_ends_with_the_code_of_its_kind_and_says_what_to_do(files, capsys):
+    np.save("a.npy", np.zeros((5, 4)))
+    for words, code, problem in (
+        (["old.parquet", "gone.csv"], 3, "there is no gone.csv"),
+        (["old.parquet", "a.npy"], 2, "compare like with like"),
+        (["old.parquet", "moved.csv", "--kind", "images"], 2, "holds no images"),
+        (["old.parquet", "moved.csv", "--kind", "sound"], 2, "sound"),
+        (["old.parquet", "moved.csv", "--level", "0"], 2, "level 0.0"),
+        (["old.parquet", "moved.csv", "--html", "no/page.html"], 2, "there is no folder no"),
+        (["old.parquet", "moved.csv", "--html", "x", "--png", "x"], 2, "name two files"),
+        (["old.parquet"], 2, "CUR"),
+    ):
+        assert main(["drift", *words]) == code, words
+        assert problem in capsys.readouterr().err
+    assert not (files / "x").exists()
+
+
+def test_without_pillow_a_picture_is_refused_before_the_work(files, capsys, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(["drift", "old.parquet", "moved.csv", "--png", "page.png"]) == 6
+    assert "visutility[vision]" in capsys.readouterr().err
+    assert main(["drift", "old.parquet", "moved.csv", "--html", "page.html"]) == 0
