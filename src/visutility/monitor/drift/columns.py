@@ -94,10 +94,8 @@ class NumberSketch:
     def update(self, values: Floats, hashes: Hashes, spare: Floats) -> None:
         """Count the values (n,), which are sorted in place; `hashes` are theirs, `spare` (n,) is written over."""
         self.learn(values)
-        missing = 0
-        if np.isnan(values.sum()):  # also for infinities of both signs
-            missing = int(np.isnan(values).sum())
-            hashes = hashes[hashes != _HASHED_NAN] if missing else hashes
+        missing = int(np.count_nonzero(np.isnan(values)))
+        hashes = hashes[hashes != _HASHED_NAN] if missing else hashes
         self.least = least(self.least, hashes)
         values.sort()  # NaN last
         there = values[: len(values) - missing]

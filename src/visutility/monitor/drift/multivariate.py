@@ -88,7 +88,8 @@ class JointSketch:
         if not isinstance(values, np.ndarray):
             out.fill(0.0)
             return
-        np.subtract(values[rows], self.centre[at], out=out)
+        with np.errstate(over="ignore"):
+            np.subtract(values[rows], self.centre[at], out=out)
         out *= STEPS / self.scale[at]
         np.maximum(out, -CLIP * STEPS, out=out)
         np.minimum(out, CLIP * STEPS, out=out)

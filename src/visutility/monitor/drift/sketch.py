@@ -105,10 +105,10 @@ class TableSketch:
         other._flush()
         both = TableSketch(self.names, self.categorical)
         both._held = None
-        both._joint = None if self._joint is None or other._joint is None else self._joint.merge(other._joint)
         for name in dict.fromkeys([*self._columns, *other._columns]):
             mine, theirs = self._columns.get(name), other._columns.get(name)
             both._columns[name] = _merged(mine, theirs)
+        both._joint = None if self._joint is None or other._joint is None else self._joint.merge(other._joint)
         for one in (self, other):
             if one._rows:
                 both._admit(one._types)
@@ -189,7 +189,8 @@ class TableSketch:
             if isinstance(values, np.ndarray) and isinstance(column, NumberSketch):
                 np.copyto(work, values)
                 hash_numbers(work, hashes, more)
-                column.update(work, hashes, spare)
+                with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest there are
+                    column.update(work, hashes, spare)
             elif isinstance(values, Labels) and isinstance(column, LabelSketch):
                 of_names = hash_labels(values.names)
                 column.update(values, of_names)
@@ -260,6 +261,7 @@ def sketch(
         if number == 0 and rows is not None and rows > SAMPLE:
             found.learn(table, np.sort(rng(seed, "table", "edges").choice(rows, SAMPLE, replace=False)))
         found.update(table)
+    found._flush()
     if not found.rows:
         raise EmptyWindow("the reference window has no rows", hint="pass the rows that are taken as normal")
     return found

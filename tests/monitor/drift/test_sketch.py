@@ -1,0 +1,232 @@
+"""Sketches: counts are right, whatever the cut; merged is whole; saved is the same."""
+
+import numpy as np
+import pytest
+
+from visutility.core.errors import EmptyWindow, Invalid, InvalidData
+from visutility.monitor.drift import TableSketch, sketch
+from visutility.monitor.drift.columns import LABELS, LabelSketch, NumberSketch, edges_of
+from visutility.monitor.drift.sketch import SAMPLE, sketch_like
+
+
+def table(seed, rows):
+    draw = np.random.default_rng(seed)
+    numbers = draw.normal(size=rows)
+    numbers[draw.random(rows) < 0.05] = np.nan
+    words = np.array([None, "a", "b", "c"], object)[draw.integers(0, 4, rows)]
+    return {
+        "x": numbers,
+        "count": draw.poisson(2.0, rows),
+        "word": words,
+        "flag": draw.random(rows) < 0.3,
+        "at": np.datetime64("2026-01-01") + np.arange(rows).astype("timedelta64[s]"),
+    }
+
+
+def cut(rows, sizes):
+    start = 0
+    for size in sizes:
+        yield {name: column[start : start + size] for name, column in rows.items()}
+        start += size
+
+
+def same_counts(one, other):
+    assert one.rows == other.rows
+    assert one.types == other.types
+    assert one.duplicates == other.duplicates
+    assert one.joint.sums.tolist() == other.joint.sums.tolist()
+    for name, column in one.columns.items():
+        twin = other.columns[name]
+        assert column.nulls == twin.nulls
+        assert column.least.tolist() == twin.least.tolist()
+        if isinstance(column, NumberSketch):
+            assert column.edges.tolist() == twin.edges.tolist()
+            assert column.counts.tolist() == twin.counts.tolist()
+            assert column.beyond.tolist() == twin.beyond.tolist()
+            assert (column.low, column.high, column.n) == (twin.low, twin.high, twin.n)
+            assert (column.mean, column.sd) == pytest.approx((twin.mean, twin.sd), rel=1e-12)
+        else:
+            assert column.counts == twin.counts
+
+
+def test_a_sketch_counts_what_is_there():
+    rows = table(1, 3000)
+    found = sketch(rows)
+    assert found.rows == 3000
+    assert found.types == {"x": "number", "count": "number", "word": "text", "flag": "boolean", "at": "time"}
+    x = rows["x"][~np.isnan(rows["x"])]
+    column = found.columns["x"]
+    assert (column.n, column.nulls) == (len(x), 3000 - len(x))
+    assert (column.low, column.high) == (x.min(), x.max())
+    assert (column.mean, column.sd) == pytest.approx((x.mean(), x.std(ddof=1)), rel=1e-12)
+    assert column.counts.tolist() == np.histogram(x, [-np.inf, *column.edges, np.inf])[0].tolist()
+    words = {word: int((rows["word"] == word).sum()) for word in "abc"}
+    assert dict(sorted(found.columns["word"].counts.items())) == words
+    assert found.columns["word"].nulls == 3000 - sum(words.values())
+    assert found.columns["flag"].counts["true"] == rows["flag"].sum()
+    assert found.columns["count"].distinct == len(np.unique(rows["count"]))
+    assert found.columns["x"].distinct == pytest.approx(len(x), rel=0.3)  # 5 standard errors
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 0, 997, 2000), (2999, 1), (100,) * 30])
+def test_the_cut_into_batches_does_not_matter(sizes):
+    rows = table(2, 3000)
+    streamed = TableSketch()
+    for batch in cut(rows, sizes):
+        streamed.update(batch)
+    same_counts(streamed, sketch(rows))
+    again = sketch(rows).fresh()
+    for batch in cut(rows, sizes):
+        again.update(batch)
+    same_counts(again, sketch_like(sketch(rows), rows))
+
+
+@pytest.mark.parametrize("first", [SAMPLE - 1, SAMPLE, SAMPLE + 5])
+def test_edges_of_a_stream_come_from_its_first_rows_alone(first):
+    values = np.sort(np.random.default_rng(3).normal(size=SAMPLE + 4000))
+    one, other = TableSketch(joint=False), TableSketch(joint=False)
+    one.update({"x": values})
+    for batch in cut({"x": values}, (first, len(values) - first)):
+        other.update(batch)
+    assert one.columns["x"].edges.tolist() == other.columns["x"].edges.tolist()
+    assert one.columns["x"].edges.max() <= values[SAMPLE - 1]
+
+
+def test_edges_of_a_table_come_from_all_of_it():
+    values = np.sort(np.random.default_rng(3).normal(size=3 * SAMPLE))
+    counts = sketch({"x": values}).columns["x"].counts
+    assert counts.sum() == len(values)
+    assert counts.max() < 4 * len(values) / 256
+
+
+def test_batches_may_be_changed_after_they_were_taken():
+    values = np.arange(10.0)
+    streamed = TableSketch()
+    streamed.update({"x": values})
+    values[:] = -1.0
+    assert streamed.columns["x"].high == 9.0
+    assert values.tolist() == [-1.0] * 10  # and are not changed themselves
+    unsorted = np.array([3.0, 1.0, 2.0])
+    sketch({"x": unsorted})
+    assert unsorted.tolist() == [3.0, 1.0, 2.0]
+
+
+def test_merged_is_whole():
+    reference, rows = sketch(table(4, 5000)), table(5, 3000)
+    parts = [reference.fresh() for _ in range(3)]
+    for part, batch in zip(parts, cut(rows, (10, 0, 2990)), strict=True):
+        part.update(batch)
+    same_counts(parts[0].merge(parts[1]).merge(parts[2]), sketch_like(reference, rows))
+    same_counts(parts[2].merge(parts[0]), sketch_like(reference, rows))
+    assert parts[0].rows == 10
+
+
+@pytest.mark.parametrize("at", [0, 1, 1500, 3000])
+def test_saved_anywhere_it_goes_on_the_same(at):
+    rows = table(6, 3000)
+    first, second = cut(rows, (at, 3000 - at))
+    whole = sketch(table(7, 2000)).fresh()
+    whole.update(first)
+    loaded = TableSketch.load(whole.save())
+    assert loaded.save() == whole.save()
+    whole.update(second)
+    loaded.update(second)
+    assert loaded.save() == whole.save()
+    same_counts(loaded, whole)
+    same_counts(TableSketch.load(sketch(rows).save()), sketch(rows))
+
+
+def test_bytes_that_are_no_sketch_are_refused():
+    with pytest.raises(Invalid):
+        TableSketch.load(b"nothing")
+    with pytest.raises(Invalid):
+        TableSketch.load(sketch({"x": [1.0, 2.0]}).save()[:-9])
+
+
+def test_sketches_with_other_edges_do_not_merge():
+    one, other = sketch({"x": [1.0, 2.0, 3.0]}), sketch({"x": [5.0, 6.0]})
+    with pytest.raises(Invalid, match="do not merge"):
+        one.merge(other)
+    with pytest.raises(InvalidData, match="labels"):
+        one.merge(sketch({"x": ["a", "b"]}))
+    with pytest.raises(InvalidData, match="differ in columns"):
+        sketch({"x": ["a"]}).merge(sketch({"y": ["a"]}))
+
+
+def test_a_value_that_repeats_has_its_own_bin():
+    values = np.sort(np.concatenate((np.zeros(900), np.random.default_rng(8).normal(size=900))))
+    edges = edges_of(values)
+    assert {0.0, np.nextafter(0.0, 1.0)} <= set(edges.tolist())
+    assert len(edges) < 260
+    few = edges_of(np.array([1.0, 1.0, 2.0]))
+    assert few.tolist() == [1.0, np.nextafter(1.0, 2.0), 2.0, np.nextafter(2.0, 3.0)]
+
+
+def test_infinities_are_counted_apart():
+    column = sketch({"x": [np.inf, 1.0, -np.inf, np.nan, 2.0, np.inf]}).columns["x"]
+    assert (column.n, column.nulls, column.infinite) == (2, 1, 3)
+    assert (column.low, column.high, column.mean) == (1.0, 2.0, 1.5)
+
+
+def test_repeated_rows_are_found_whatever_their_order_and_types():
+    rows = {"x": [1.0, 2.0, 1.0, 0.0, -0.0], "word": ["a", "b", "a", "c", "c"]}
+    assert sketch(rows).duplicates == pytest.approx(2 / 5)
+    assert sketch({"x": [1.0, 1.0], "word": ["a", "b"]}).duplicates == 0.0
+    assert sketch({"x": [1.0, np.nan, np.nan]}).duplicates == pytest.approx(1 / 3)
+
+
+def test_the_share_of_repeated_rows_is_estimated_from_a_bounded_sample():
+    draw = np.random.default_rng(9)
+    rows = draw.normal(size=(30_000, 2))
+    assert sketch(rows).duplicates == 0.0
+    doubled = draw.permutation(np.concatenate((rows, rows[:10_000])))
+    found = sketch(doubled)
+    assert found.duplicates == pytest.approx(0.25, abs=0.04)  # 6 standard errors
+    assert len(found.save()) < 150_000
+
+
+def test_labels_beyond_the_bound_are_counted_in_buckets():
+    draw = np.random.default_rng(10)
+    names = np.array([f"id{at}" for at in range(3 * LABELS)])
+    rows = {"id": draw.permutation(np.concatenate((names, np.repeat("often", 5000))))}
+    column = sketch(rows).columns["id"]
+    assert len(column.counts) == LABELS
+    assert column.n == len(rows["id"])
+    assert not column.whole
+    assert column.counts["often"] == 5000
+    assert column.distinct == pytest.approx(len(names), rel=0.35)
+
+
+def test_merging_labels_counted_apart_keeps_every_value():
+    one, other = LabelSketch({"a": 3, "b": 2}), LabelSketch({"a": 1, "c": 4})
+    other.buckets[7] = 5
+    both = one.merge(other)
+    assert both.counts == {"a": 4, "c": 4}  # b may be among the other's buckets
+    assert both.n == 15
+
+
+def test_types_that_change_within_a_window_are_refused():
+    streamed = TableSketch()
+    streamed.update({"x": [1.0, 2.0]})
+    streamed.update({"x": ["a", "b"]})
+    with pytest.raises(InvalidData, match="'x' holds number, then text"):
+        _ = streamed.columns
+    with pytest.raises(InvalidData, match="differ in columns"):
+        sketch(iter([{"x": [1.0]}, {"y": [1.0]}]))
+
+
+def test_a_column_may_begin_without_values():
+    found = sketch(iter([{"x": [None, None]}, {"x": ["a", None]}]))
+    assert found.types == {"x": "text"}
+    assert (found.columns["x"].n, found.columns["x"].nulls) == (1, 3)
+    numbers = sketch(iter([{"x": [np.nan] * SAMPLE}, {"x": [1.0, 2.0, 3.0]}]))
+    assert (numbers.columns["x"].n, numbers.columns["x"].nulls) == (3, SAMPLE)
+    assert numbers.columns["x"].counts.sum() == 3
+
+
+def test_no_rows_are_refused():
+    for empty in ({"x": []}, np.zeros((0, 3)), iter([]), []):
+        with pytest.raises(EmptyWindow):
+            sketch(empty)
+    with pytest.raises(EmptyWindow):
+        sketch_like(sketch({"x": [1.0]}), {"x": []})

@@ -1,0 +1,154 @@
+"""Every statistic against SciPy or against all permutations of a small case."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.stats import contingency
+
+from visutility.monitor.drift import tests
+
+
+def draw(seed):
+    return np.random.default_rng(seed)
+
+
+TABLES = [draw(seed).integers(1, 60, size=(2, size)) for seed, size in enumerate((2, 3, 8, 30))]
+
+
+@pytest.mark.parametrize("counts", TABLES)
+def test_chi_square_is_that_of_scipy_scaled(counts):
+    n = counts.sum()
+    wanted = stats.chi2_contingency(counts, correction=False)
+    statistic, p = tests.chi_square(*counts)
+    assert statistic == pytest.approx(wanted.statistic * (n - 1) / n)
+    assert p == pytest.approx(stats.chi2.sf(statistic, len(counts[0]) - 1))
+
+
+@pytest.mark.parametrize("counts", TABLES)
+def test_effects_are_those_of_scipy(counts):
+    reference, current = counts
+    values = np.arange(len(reference), dtype=float)
+    x, y = np.repeat(values, reference), np.repeat(values, current)
+    assert tests.distance(reference, current) == pytest.approx(stats.ks_2samp(x, y, method="asymp").statistic)
+    assert tests.cramers_v(reference, current) == pytest.approx(
+        contingency.association(counts, method="cramer", correction=False)
+    )
+    above = (y[:, None] > x[None, :]).mean() - (y[:, None] < x[None, :]).mean()
+    assert tests.delta(reference, current) == pytest.approx(above)
+    shares = reference / reference.sum(), current / current.sum()
+    assert tests.variation(reference, current) == pytest.approx(np.maximum(shares[1] - shares[0], 0).sum())
+
+
+@pytest.mark.parametrize("case", [(3, 10, 8, 9), (0, 500, 7, 300), (40, 50, 60, 61), (5, 5000, 2, 40), (1, 1, 0, 1)])
+def test_a_share_has_the_exact_hypergeometric_tails(case):
+    ones, n, now, m = case
+    law = stats.hypergeom(n + m, ones + now, m)
+    wanted = min(1.0, 2.0 * min(law.cdf(now), law.sf(now - 1)))
+    assert tests.share(*case).p_value == pytest.approx(wanted, rel=1e-9)
+
+
+def test_the_normal_tail_takes_over_where_the_exact_one_is_long():
+    case = (300_000, 1_000_000, 301_000, 1_000_000)
+    law = stats.hypergeom(2_000_000, 601_000, 1_000_000)
+    assert tests.share(*case).p_value == pytest.approx(2.0 * law.sf(300_999), rel=0.01)
+
+
+def test_a_spike_has_binomial_tails_and_counts_all_bins():
+    reference, current = np.array([50, 60, 40, 5]), np.array([20, 25, 60, 4])
+    p = current.sum() / (reference + current).sum()
+    total = reference + current
+    tails = [min(stats.binom.cdf(x, t, p), stats.binom.sf(x - 1, t, p)) for x, t in zip(current, total, strict=True)]
+    z, found = tests.spike(reference, current)
+    assert found == pytest.approx(4 * 2 * min(tails))
+    assert z > 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_linear_statistic_against_all_permutations(seed):
+    """z is standardised exactly; p is within a tenth of the exact tail. All 11,440 ways to choose 7 of 16."""
+    scores = np.sort(draw(seed).normal(size=16))
+    sums = np.array([scores[list(chosen)].sum() for chosen in combinations(range(16), 7)])
+    z_all = (sums - sums.mean()) / sums.std()
+    ones = np.ones(16, np.int64)
+    for rank in (5, 50, 500, 3000, 8000, 11_000, 11_400):
+        at = np.argsort(sums)[rank]
+        current = np.zeros(16, np.int64)
+        current[list(list(combinations(range(16), 7))[at])] = 1
+        z, p = tests.linear(scores, ones, current)
+        assert z == pytest.approx(z_all[at], rel=1e-9)
+        exact = 2.0 * min((sums <= sums[at] + 1e-12).mean(), (sums >= sums[at] - 1e-12).mean())
+        assert p == pytest.approx(min(exact, 1.0), rel=0.12)
+
+
+def test_the_far_tail_of_windows_of_different_size_is_right_where_the_normal_tail_is_not():
+    """Fifty large values, of which 12 lie in a current window with a tenth of the rows: exact .0028, normal .0002."""
+    total, current = np.array([10_950, 30, 20]), np.array([988, 8, 4])
+    scores = np.array([0.0, 1.0, 1.0])
+    exact = 2.0 * stats.hypergeom(11_000, 50, 1000).sf(11)
+    z, p = tests.linear(scores, total, current)
+    assert 2.0 * stats.norm.sf(z) < exact / 2.0
+    assert exact / 2.0 < p < exact * 1.1  # without the correction of a lattice: about half the last atom less
+
+
+def test_windows_that_do_not_overlap_get_a_finite_p_value_that_is_not_too_small():
+    total = np.ones(12, np.int64)
+    current = np.repeat([0, 1], 6)
+    z, p = tests.linear(np.arange(12.0), total, current)
+    assert z > 2.0
+    assert 2.0 / 924.0 * 0.5 < p < 0.02
+
+
+def test_location_of_one_sample_cut_in_two_is_symmetric():
+    counts = draw(4).integers(0, 50, (2, 40))
+    forth, back = tests.numeric(*counts), tests.numeric(counts[1], counts[0])
+    assert [one.test for one in forth] == ["location", "spread", "shape", "spike"]
+    assert [one.p_value for one in forth] == pytest.approx([one.p_value for one in back], rel=1e-6)
+    assert forth[0].statistic == pytest.approx(-back[0].statistic)
+
+
+def test_the_scores_of_location_are_normal_scores_of_mid_ranks():
+    counts = draw(5).integers(1, 50, (2, 40))
+    total = counts.sum(axis=0)
+    ranks = stats.rankdata(np.repeat(np.arange(40), total)) - 0.5
+    scores = stats.norm.ppf(ranks / len(ranks))
+    now = np.concatenate([np.repeat([0, 1], [x, y]) for x, y in counts.T])
+    t, n, m = scores[now == 1].sum(), len(scores), counts[1].sum()
+    variance = m * (n - m) / (n * (n - 1)) * ((scores - scores.mean()) ** 2).sum()
+    assert tests.numeric(*counts)[0].statistic == pytest.approx((t - m * scores.mean()) / np.sqrt(variance))
+
+
+@pytest.mark.parametrize(
+    ("change", "test"),
+    [
+        (lambda z: z + 0.2, "location"),
+        (lambda z: z * 1.3, "spread"),
+        (lambda z: np.where(np.abs(z) < 0.6, np.sign(z) * 0.6 + 0.01 * z, z), "shape"),
+        (lambda z: np.where(np.arange(len(z)) % 25 == 0, 0.123, z), "spike"),
+    ],
+)
+def test_each_kind_of_change_is_found_by_its_test(change, test):
+    edges = stats.norm.ppf(np.arange(1, 256) / 256)
+    reference, current = draw(6).normal(size=5000), change(draw(7).normal(size=5000))
+    counts = [np.bincount(edges.searchsorted(values), minlength=256) for values in (reference, current)]
+    decided, p = tests.combine(tests.numeric(*counts))
+    assert decided.test == test
+    assert p < 1e-6
+
+
+def test_columns_with_few_values_have_fewer_tests():
+    assert tests.numeric(np.array([0, 9, 0]), np.array([0, 4, 0])) == []
+    assert tests.combine([]) == (("none", 0.0, 1.0), 1.0)
+    alone = tests.numeric(np.array([50, 0, 50]), np.array([90, 0, 10]))
+    assert [one.test for one in alone] == ["share"]
+    assert tests.combine(alone)[1] == alone[0].p_value
+    assert [one.test for one in tests.categorical(np.array([9, 9]), np.array([9, 9]))] == ["share"]
+
+
+def test_cells_are_merged_until_they_may_expect_enough():
+    old, new = tests.merged(np.array([1, 1, 9, 0, 3, 1]), np.array([0, 2, 9, 1, 0, 0]), 4.0)
+    assert old.tolist() == [2, 9, 4]
+    assert new.tolist() == [2, 9, 1]
+    assert [len(part) for part in tests.merged(np.zeros(3, int), np.zeros(3, int), 4.0)] == [0, 0]
+    assert [part.tolist() for part in tests.merged(np.array([1, 1]), np.array([0, 0]), 9.0)] == [[2], [0]]
