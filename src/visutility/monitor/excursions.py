@@ -224,15 +224,17 @@ def exponent(size: float, skew: Floats) -> Floats:
 def exponent_of_errors(size: float, rate: Floats) -> Floats:
     """Return the same R for 0/1 values with that rate of ones, exactly; at most 1, which holds for rates above a half.
 
-    Newton's method from 1, which comes down to the root of a convex function and never passes it.
+    Newton's method on the logarithm of rate e^(R up) = 1 - (1 - rate) e^(R down): the difference of the two sides is
+    convex, and from 1, which is above its root, it comes down to that and never passes it.
     """
     rare = np.minimum(rate, 0.5)
     sd = np.sqrt(rare * (1.0 - rare))
     up, down = size * (1.0 - rare) / sd - size * size / 2.0, -size * rare / sd - size * size / 2.0
     found = np.ones_like(rare)
-    for _ in range(12):
-        one, zero = rare * np.exp(found * up), (1.0 - rare) * np.exp(found * down)
-        found = np.clip(found - (one + zero - 1.0) / (one * up + zero * down), 0.0, 1.0)
+    for _ in range(10):
+        zero = found * down + np.log1p(-rare)
+        excess = found * up + np.log(rare) - np.log(-np.expm1(zero))
+        found = np.minimum(found - excess / (up - down * np.exp(zero) / np.expm1(zero)), 1.0)
     return found
 
 

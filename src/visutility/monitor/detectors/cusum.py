@@ -51,7 +51,7 @@ class Cusum(StepDetector[ExcursionState]):
     130 bytes a stream.
     """
 
-    size: float = 0.25
+    size: float = 0.2
     arl: float = 1e6
     reference: int = 100
     margin: float = 2.5

@@ -52,7 +52,7 @@ class PageHinkley(StepDetector[ExcursionState]):
     range up to 1e90. 130 bytes a stream.
     """
 
-    size: float = 0.25
+    size: float = 0.2
     arl: float = 1e6
     reference: int = 100
     slack: float | None = None
