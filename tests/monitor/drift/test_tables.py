@@ -1,0 +1,203 @@
+"""Tables of every make are read as the same columns; what cannot be read is refused by name."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from visutility.core.errors import InvalidData
+from visutility.monitor.drift import compare, sketch
+from visutility.monitor.drift.sketch import sketch_like
+
+N = 3000
+DRAW = np.random.default_rng(1)
+X = DRAW.normal(size=N)
+COUNT = DRAW.poisson(3.0, N)
+WORD = np.array(["a", "b", "c"], object)[DRAW.integers(0, 3, N)]
+FLAG = DRAW.random(N) < 0.4
+GONE = DRAW.random(N) < 0.1
+AT = np.datetime64("2026-01-01T00:00:00", "us") + np.arange(N).astype("timedelta64[s]")
+
+
+def mapping():
+    return {
+        "x": np.where(GONE, np.nan, X),
+        "count": COUNT,
+        "word": np.where(GONE, None, WORD),
+        "flag": FLAG,
+        "at": AT,
+    }
+
+
+def lists():
+    return {
+        "x": [None if gone else value for value, gone in zip(X.tolist(), GONE, strict=True)],
+        "count": COUNT.tolist(),
+        "word": [None if gone else word for word, gone in zip(WORD, GONE, strict=True)],
+        "flag": FLAG.tolist(),
+        "at": AT.tolist(),
+    }
+
+
+def arrow():
+    return pa.table({**mapping(), "x": pa.array(X, mask=GONE), "word": pa.array(WORD, mask=GONE)})
+
+
+def chunked():
+    return pa.concat_tables([arrow().slice(0, 7), arrow().slice(7, 0), arrow().slice(7)])
+
+
+def dictionary():
+    return arrow().set_column(2, "word", arrow()["word"].dictionary_encode())
+
+
+class OnlyTheStream:
+    """As a polars frame looks from outside: nothing but the Arrow interface."""
+
+    def __init__(self, table):
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+SAME = {
+    "mapping": mapping,
+    "lists": lists,
+    "mapping of Arrow arrays": lambda: {name: arrow()[name] for name in arrow().column_names},
+    "mapping of series": lambda: {name: pd.Series(column) for name, column in mapping().items()},
+    "masked": lambda: mapping() | {"x": np.ma.masked_array(X, GONE)},
+    "pandas": lambda: pd.DataFrame(mapping()),
+    "pandas categorical": lambda: pd.DataFrame(mapping()).astype({"word": "category"}),
+    "pandas nullable": lambda: pd.DataFrame(mapping()).astype({"x": "Float64", "count": "Int32", "flag": "boolean"}),
+    "pandas Arrow": lambda: arrow().to_pandas(types_mapper=pd.ArrowDtype),
+    "Arrow": arrow,
+    "Arrow in chunks": chunked,
+    "Arrow dictionary": dictionary,
+    "Arrow large string": lambda: arrow().cast(arrow().schema.set(2, pa.field("word", pa.large_string()))),
+    "record batch": lambda: arrow().combine_chunks().to_batches()[0],
+    "reader": lambda: chunked().to_reader(max_chunksize=100),
+    "Arrow interface alone": lambda: OnlyTheStream(chunked()),
+    "batches": lambda: iter(chunked().to_batches()),
+    "list of tables": lambda: [arrow().slice(0, 100), pd.DataFrame(mapping()).iloc[100:]],
+}
+
+
+@pytest.mark.parametrize("make", SAME.values(), ids=SAME.keys())
+def test_every_make_gives_the_same_sketch(make):
+    wanted, found = sketch(mapping()), sketch(make())
+    assert found.types == {"x": "number", "count": "number", "word": "text", "flag": "boolean", "at": "time"}
+    assert found.types == wanted.types
+    assert found.duplicates == wanted.duplicates
+    for name, column in wanted.columns.items():
+        twin = found.columns[name].arrays()
+        loose = ("numbers", "names", "counts")  # rounded, or in the order in which labels came
+        exact = {part: array.tolist() for part, array in column.arrays().items() if part not in loose}
+        assert {part: twin[part].tolist() for part in exact} == exact, name
+    assert found.columns["word"].counts == wanted.columns["word"].counts
+
+
+@pytest.mark.parametrize("make", SAME.values(), ids=SAME.keys())
+def test_every_make_is_taken_as_the_current_window(make):
+    report = compare(mapping(), make())
+    assert not report.drifted
+    assert report.status == "ok"
+    assert [row.p_value for row in report.columns] == [1.0] * len(report.columns)
+
+
+def test_arrays_of_two_dimensions_have_names():
+    rows = np.column_stack([X, COUNT])
+    assert list(sketch(rows).types) == ["0", "1"]
+    named = sketch(rows, names=["x", "count"])
+    assert named.columns["count"].counts.tolist() == sketch(mapping()).columns["count"].counts.tolist()
+    assert sketch_like(named, np.asfortranarray(rows)).columns["x"].n == N
+    assert list(sketch(rows.tolist()).types) == ["0", "1"]
+    assert list(sketch(X).types) == ["0"]
+    fields = np.zeros(3, [("a", float), ("b", int)])
+    assert list(sketch(fields).types) == ["a", "b"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, np.uint64, np.int64])
+def test_numbers_of_every_width(dtype):
+    values = COUNT.astype(dtype)
+    column = sketch({"count": values}).columns["count"]
+    assert column.mean == pytest.approx(COUNT.mean())
+    assert column.counts.tolist() == sketch(mapping()).columns["count"].counts.tolist()
+
+
+def test_less_usual_types():
+    day = datetime(2026, 1, 2, tzinfo=UTC)
+    table = {
+        "money": [Decimal("1.50"), None, Decimal("2.50")],
+        "date": [day.date(), None, day.date()],
+        "when": [day, None, day + timedelta(hours=1)],
+        "span": pa.array([timedelta(seconds=90), None, timedelta(seconds=30)]),
+        "view": pa.array(["x", None, "y"], pa.string_view()),
+        "nothing": [None, None, None],
+        "picture": [b"1", None, b"2"],
+        "list": pa.array([[1], None, [2, 3]]),
+        "complex": np.array([1j, 2j, 3j]),
+        "numpy text": np.array(["x", "y", "x"]),
+        "spans": np.array([90, "NaT", 30], "timedelta64[s]"),
+    }
+    found = sketch(table)
+    assert found.types == {
+        "money": "number",
+        "date": "time",
+        "when": "time",
+        "span": "number",
+        "view": "text",
+        "nothing": "null",
+        "picture": "other",
+        "list": "other",
+        "complex": "other",
+        "numpy text": "text",
+        "spans": "number",
+    }
+    assert found.columns["money"].mean == 2.0
+    assert found.columns["span"].mean == found.columns["spans"].mean == 60.0
+    assert found.columns["when"].high - found.columns["when"].low == 3600.0
+    assert found.columns["nothing"].nulls == 3
+    assert "picture" not in found.columns
+    assert [found.columns[name].nulls for name in ("money", "date", "when", "span", "view", "spans")] == [1] * 6
+
+
+def test_declared_labels_are_labels_whatever_they_hold():
+    rows = {"class": [3, 1, 3], "code": [3.0, np.nan, 1.0], "flag": [True, False, True]}
+    found = sketch(rows, categorical=("class", "code", "flag"))
+    assert set(found.types.values()) == {"text"}
+    assert found.columns["class"].counts == {"1": 1, "3": 2}
+    assert found.columns["code"].counts == {"1": 1, "3": 1}
+    assert found.columns["code"].nulls == 1
+    assert found.columns["flag"].counts == {"false": 1, "true": 2}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (3.0, "is not a table"),
+        ("text", "is not a table"),
+        ({"x": [1.0, 2.0], "y": [1.0]}, "unequal length"),
+        ({"x": np.zeros((2, 2))}, "column 'x' has shape"),
+        (np.zeros((2, 2, 2)), r"shape \(2, 2, 2\)"),
+        ({"x": ["a", 1.0]}, "column 'x' mixes types"),
+        ({"x": np.array([1, "b", None], object)}, "column 'x' mixes types"),
+        (pd.DataFrame({"x": [1.0, "b"]}), "column 'x' mixes types"),
+        (pd.DataFrame(np.zeros((2, 2)), columns=["a", "a"]), "two columns are named 'a'"),
+        (pa.Table.from_arrays([pa.array([1]), pa.array([1])], ["a", "a"]), "two columns are named 'a'"),
+        (iter([{"x": [1.0]}, 5.0]), "is not a table"),
+    ],
+)
+def test_what_is_no_table_is_refused(wrong, match):
+    with pytest.raises(InvalidData, match=match):
+        sketch(wrong)
+
+
+def test_names_must_fit():
+    with pytest.raises(InvalidData, match="1 names for 2 columns"):
+        sketch(np.zeros((3, 2)), names=["x"])
+    with pytest.raises(InvalidData, match="two columns are named 'x'"):
+        sketch(np.zeros((3, 2)), names=["x", "x"])
