@@ -3,7 +3,7 @@
 from visutility.monitor.alerts import AlertList, AlertRules, Changes, Incident, Ranked
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
 from visutility.monitor.detectors import DETECTORS, Adwin, Cusum, EDetector, PageHinkley, Rolling
-from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, compare
+from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, TableSketch, compare, sketch
 from visutility.monitor.explain import Explanation, Groups
 from visutility.monitor.factory import make_detector
 from visutility.monitor.fleet import Fleet
@@ -42,6 +42,7 @@ __all__ = [
     "StepDetector",
     "StreamFDR",
     "StreamState",
+    "TableSketch",
     "Verdict",
     "Verdicts",
     "compare",
@@ -50,5 +51,6 @@ __all__ = [
     "make_detector",
     "pooled",
     "run_length",
+    "sketch",
     "whole_blocks",
 ]
