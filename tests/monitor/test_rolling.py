@@ -7,6 +7,7 @@ from scipy import stats
 from visutility.core.errors import EmptyWindow, InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor import Level, Rolling
+from visutility.monitor.state import arrays
 
 
 def errors(rates, *names):
@@ -108,6 +109,53 @@ def test_a_reference_that_tells_nothing_is_refused():
         Rolling(low=0.0, high=1.0, allowed=3.0).init([np.linspace(0.3, 0.5, 50)])
 
 
+STREAMS = {
+    "accuracies": lambda n: 1 - errors(np.full(n, 0.1), "alone"),
+    "normal": lambda n: 1e6 + rng(1, "alone").standard_normal(n),
+    "exponential": lambda n: rng(1, "alone").standard_exponential(n),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_first_values_teach_what_a_reference_window_of_them_teaches(kind):
+    """To the bit, however the values come: state but for `seen`, and verdicts but for their positions."""
+    values = STREAMS[kind](1200)
+    values[800:] = values[800:] - 3 if kind == "normal" else 0.0  # worse
+    detector = Rolling(reference=150, window=50, direction="fall", allowed=0.0)
+    given, wanted = detector.update(detector.init([values[:150]]), values[150:])
+    state, said = detector.init(1), []
+    for piece in (values[:1], values[1:140], values[140:170], values[170:]):
+        state, found = detector.update(state, piece)
+        said += list(found)
+    assert [v.position - 150 for v in said] == wanted.position.tolist()
+    assert [(v.level, v.score, v.limit) for v in said] == [(v.level, v.score, v.limit) for v in wanted]
+    assert any(v.level is Level.ALARM for v in said)
+    for name, array in arrays(state).items():
+        if name != "seen":
+            assert np.array_equal(array, arrays(given)[name], equal_nan=True), name
+
+
+def test_it_is_silent_and_says_so_while_it_learns():
+    detector = Rolling(reference=150)
+    state, said = detector.update(detector.init(1), errors(np.repeat([0.1, 0.9], [50, 99]), "learning"))
+    assert len(said) == 0
+    assert np.isnan(detector.scores(state)[0])
+    assert detector.learnt(state) == {"reference_size": 149.0}
+
+
+def test_it_learns_on_until_a_window_could_be_worse():
+    """Half of the first values are errors: no window of 20 passes the limit of 20 of them, but of 170 or more."""
+    detector = Rolling(reference=20, window=20, arl=1e5, allowed=0.0)
+    values = np.tile([0.0, 1.0], 500)
+    with pytest.raises(EmptyWindow):
+        detector.init([values[:20]])
+    state, _ = detector.update(detector.init(1), values)
+    size = detector.learnt(state)["reference_size"]
+    assert 20 < size < 1000
+    assert detector.learnt(state)["limit_mean"] <= 1.0
+    detector.init([values[: int(size)]])
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -120,6 +168,7 @@ def test_a_reference_that_tells_nothing_is_refused():
         {"arl": 1e16},
         {"warning": 0.0},
         {"warning": 2.0},
+        {"reference": 10},
     ],
     ids=str,
 )
