@@ -126,6 +126,10 @@ class StreamNotFound(NotFound):
     """The detector or fleet watches no stream with that name or number."""
 
 
+class PredictionNotFound(NotFound):
+    """No prediction with that id is kept: its label came too early or too late."""
+
+
 class BlobNotFound(NotFound):
     """No bytes with that hash are stored."""
 
@@ -166,6 +170,10 @@ class StudyClosed(Conflict):
 
 class NotWaiting(Conflict):
     """The run is not waiting for an answer."""
+
+
+class LabelContradicted(Conflict):
+    """A label, or a prediction, says something else than an earlier one of the same id."""
 
 
 class RunEnded(Conflict):
