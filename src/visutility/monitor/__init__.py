@@ -7,7 +7,7 @@ from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogra
 from visutility.monitor.explain import Explanation, Groups
 from visutility.monitor.factory import make_detector
 from visutility.monitor.fleet import Fleet
-from visutility.monitor.many import Discoveries, StreamFDR, e_bh, whole_blocks
+from visutility.monitor.many import Discoveries, StreamFDR, e_bh
 from visutility.monitor.own_rate import OwnRate, RateReport
 from visutility.monitor.score import Score, judge, pooled, run_length
 from visutility.monitor.state import StreamState
@@ -52,5 +52,4 @@ __all__ = [
     "pooled",
     "run_length",
     "sketch",
-    "whole_blocks",
 ]

@@ -42,10 +42,11 @@ def e_bh(evidence: ArrayLike, level: float, *, logs: bool = False) -> Bools:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceState(StreamState):
-    """One e-process a stream; `seen` counts the values in it."""
+    """One e-process a stream; `seen` counts its values, also those before a restart."""
 
-    score: Floats  # (s,) the detector's score when last seen; NaN: it alarmed, its score is not known
-    log_e: Floats  # (s,) natural logarithm of the e-process; -inf before the first values
+    since: Ints  # (s,) values since the update before the detector's last alarm, or since the start
+    bank: Floats  # (s,) natural logarithm of the e-value at that alarm; -inf: there was none
+    log_e: Floats  # (s,) natural logarithm of the e-value; -inf where there is no evidence
 
 
 @final
@@ -64,13 +65,13 @@ class StreamFDR:
     """Report streams so that on average at most `level` of what is reported at any moment is reported falsely.
 
     A report is false when the stream has not been worse than its reference since it was last restarted. The scores
-    S have to be those of an e-detector: S >= 0, and the mean of the next one given the past at most S + 1 while the
-    stream is no worse (`eprocess`, `e-detector`). From scores before and after n values, F = S' / (S + n) has mean at
-    most 1, and Z <- (Z + w) F is an e-process for any shares w that sum to at most 1 over a stream's life; half of
-    them are spent by the time a stream is `horizon` values old, and the rest never runs out.
+    S have to be those of an e-SR detector (`eprocess`, `e-detector`): at most a sum, over all starting points j, of
+    processes that start at 1 and whose mean never rises while the stream is no worse. Then w(n) S is an e-process for
+    any falling density w of a stream's age n; here w(n) = 1 / ((h + n) (1 + log(1 + n / h))^2), which has half its
+    mass before n = `horizon`. Where the detector alarms and starts afresh, half of the evidence is put on what comes.
 
     Unlike a mean run length this does not wear off: while no stream is worse, the probability that any is reported,
-    ever, is at most `level`. It needs that the number of values in an update is not chosen by their size. 24 bytes a
+    ever, is at most `level`. Evidence grows no further than a detector's `arl` lets it: give that 1e12. 32 bytes a
     stream.
     """
 
@@ -87,17 +88,17 @@ class StreamFDR:
         """Return the state of `n` streams whose detector has just been started."""
         if n < 1:
             raise InvalidSetting(f"{n!r} streams", hint="watch at least one")
-        return EvidenceState(np.zeros(n, np.int64), np.zeros(n), np.full(n, -math.inf))
+        none = np.full(n, -math.inf)
+        return EvidenceState(np.zeros(n, np.int64), np.zeros(n, np.int64), none, none.copy())
 
     def update(
         self, state: EvidenceState, scores: ArrayLike, values: ArrayLike, alarm: ArrayLike | None = None
     ) -> tuple[EvidenceState, Discoveries]:
-        """Take each stream's score (s,) and how many values went into it since the last update: one number, or (s,).
+        """Take each stream's score (s,) and how many values it had since the last update: one number, or (s,).
 
         `scores` and `alarm` are `evidence` and `alarm` of the detector's `Verdicts`: the score at the alarm where one
-        was raised, after which the detector starts afresh but the evidence here goes on. A detector that decides at
-        the ends of blocks counts a block's values when it ends: see `whole_blocks`. Raises `InvalidObservation` for
-        scores that are not finite or negative, for another number of streams and for negative counts.
+        was raised. Raises `InvalidObservation` for scores that are not finite or negative, for another number of
+        streams and for negative counts.
         """
         n = streams(state)
         score, raised = np.asarray(scores, np.float64), np.zeros(n, np.bool_)
@@ -112,12 +113,15 @@ class StreamFDR:
         if not (np.isfinite(score) & (score >= 0.0)).all() or (count < 0).any() or count.dtype.kind not in "iu":
             raise InvalidObservation(
                 "a score is negative or not finite, or a count is not a whole number of 0 or more",
-                hint="use the scores of an e-detector, such as eprocess, and how many values went into each",
+                hint="use the scores of an e-detector, such as eprocess, and how many values each stream had",
             )
-        after = copy(state)
-        taken = np.broadcast_to(count, (n,)).astype(np.int64)
-        self._bet(after, score, taken)
-        after.score[:] = np.where(raised, math.nan, np.where(taken > 0, score, after.score))
+        seen, since = state.seen + count, state.since + count
+        with np.errstate(divide="ignore"):
+            logs = np.log(score)
+        first, later = self._density(seen) + logs, self._density(since) + logs
+        again = np.isfinite(state.bank)
+        log_e = np.where(again, state.bank - math.log(2.0) + np.logaddexp(0.0, later), first)
+        after = EvidenceState(seen, np.where(raised, count, since), np.where(raised, log_e, state.bank), log_e)
         return after, self.report(after)
 
     def report(self, state: EvidenceState) -> Discoveries:
@@ -130,14 +134,13 @@ class StreamFDR:
     def restart(self, state: EvidenceState, rows: ArrayLike) -> EvidenceState:
         """Forget the evidence on these streams: their model was mended. Their ages go on, and so does the promise.
 
-        Call it when the streams' detector starts afresh. Raises `StreamNotFound` for a row that there is not.
+        Call it when the streams' detector was started afresh. Raises `StreamNotFound` for a row that there is not.
         """
         at: Ints = np.asarray(rows, np.int64).reshape(-1)
         if ((at < 0) | (at >= streams(state))).any():
             raise StreamNotFound(f"rows {at.tolist()[:5]} name no stream", hint=f"there are {streams(state)}, from 0")
         after = copy(state)
-        after.log_e[at] = -math.inf
-        after.score[at] = math.nan
+        after.log_e[at] = after.bank[at] = -math.inf
         return after
 
     def save(self, state: EvidenceState) -> bytes:
@@ -149,32 +152,14 @@ class StreamFDR:
         """Return exactly the state that `save` was given. Raises `Invalid` for other bytes and other settings."""
         version, packed = codec.unpack_arrays(data)
         label = packed.pop("settings", np.zeros(0, np.uint8)).tobytes().decode(errors="replace")
-        if version != FORMAT or label != codec.dumps(asdict(self)) or set(packed) != {"seen", "score", "log_e"}:
+        if version != FORMAT or label != codec.dumps(asdict(self)) or set(packed) != {"seen", "since", "bank", "log_e"}:
             raise Invalid(
                 f"evidence of {label or 'no settings'}, format {version}, was given to {codec.dumps(asdict(self))}",
                 hint="load it with the settings that saved it, or start again with init",
             )
         return EvidenceState(**packed)
 
-    def _bet(self, state: EvidenceState, score: Floats, taken: Ints) -> None:
-        """Advance Z <- (Z + w) S' / (S + n), in logarithms and in place, where there are values and S is known."""
-        known = (taken > 0) & np.isfinite(state.score)
-        age, count, last = state.seen[known], taken[known], state.score[known]
+    def _density(self, age: Ints) -> Floats:
+        """Return the natural logarithm of w."""
         scale = self.horizon / (math.e - 1.0)
-        before, grown = np.log1p(age / scale), np.log1p(count / (scale + age))
-        share = grown / ((1.0 + before) * (1.0 + before + grown))  # of 1 - 1 / (1 + log(1 + age / scale)), the spent
-        with np.errstate(divide="ignore"):
-            factor = np.log(score[known]) - np.log(last + count)
-        state.log_e[known] = np.logaddexp(state.log_e[known], np.log(share)) + factor
-        state.seen[:] += taken
-
-
-def whole_blocks(seen: ArrayLike, block: int) -> Ints:
-    """Return how many of each stream's `seen` values are in whole blocks: those that its score has taken in.
-
-    `StreamFDR.update` takes the difference of two of these: a score that waits for the end of a block says nothing
-    about the values since.
-    """
-    if block < 1:
-        raise InvalidSetting(f"block {block!r} is not 1 or more", hint="give the detector's block, in values")
-    return np.asarray(seen, np.int64) // block * block
+        return np.asarray(-np.log(scale + age) - 2.0 * np.log1p(np.log1p(age / scale)))
