@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidSetting
-from visutility.monitor.risk import RiskState, advance, mean_interval
+from visutility.monitor.risk import RiskState, advance, latest, mean_interval
 
 _ODD = 3.0  # standard deviations beyond which labels are called selected
 
@@ -69,9 +69,7 @@ def realised(
     if n == 0:
         return Realised(math.nan, math.nan, math.nan, metric, level, 0, rows, math.nan, math.nan, math.nan, False)
     delta = (1.0 - level) / 2.0
-    sums = advance(RiskState(0, 0.0, 1.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, -math.inf, -1), losses, math.log(1.0 / delta))
-    last = {name: float(values[-1]) for name, values in sums.items()}
-    state = RiskState(0, 0.0, 1.0, n, evidence=-math.inf, since=-1, **last)
+    state = latest(RiskState.start(), advance(RiskState.start(), losses, math.log(1.0 / delta)))
     low, high = mean_interval(state, delta)
     mean = float(losses.mean())
     value, low, high = (1.0 - mean, 1.0 - high, 1.0 - low) if metric == "accuracy" else (mean, low, high)

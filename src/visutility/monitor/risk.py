@@ -26,7 +26,7 @@ _HALVINGS = 60
 @final
 @dataclass(frozen=True, slots=True)
 class RiskState:
-    """What a tracker keeps of the losses so far: twelve numbers, however many there were."""
+    """What a tracker keeps of the losses so far: thirteen numbers, however many there were."""
 
     reference_size: int
     reference_mean: float
@@ -37,6 +37,7 @@ class RiskState:
     weight: float  # the sum of the bets lambda_i
     weighted: float  # of lambda_i x_i
     spent: float  # of v_i psi(lambda_i), v_i = (x_i - mean before it)^2
+    fractions: int  # losses that are neither 0 nor 1
     evidence: float  # the largest log e-value against "no worse than the threshold" so far
     since: int  # losses seen when the evidence first sufficed; -1: it never did
 
@@ -44,6 +45,11 @@ class RiskState:
         """Refuse what no tracker makes."""
         if self.seen < 0 or not math.isfinite(self.total):
             raise Invalid(f"a risk state of {self.seen} losses with the sum {self.total!r}", hint="it was edited")
+
+    @classmethod
+    def start(cls, size: int = 0, mean: float = 0.0, bound: float = 1.0) -> "RiskState":
+        """Return the state before the first loss, for a reference of this size, mean and upper bound."""
+        return cls(size, mean, bound, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, -math.inf, -1)
 
 
 @final
@@ -107,7 +113,7 @@ class RiskTracker:
         if len(losses) < 10:
             raise EmptyWindow(f"the reference window has {len(losses)} losses", hint="give at least 10")
         bound = mean_upper(losses, self.delta / 2.0)
-        return RiskState(len(losses), float(losses.mean()), bound, 0, 0.0, 0.0, 0.0, 0.0, 0.0, -math.inf, -1)
+        return RiskState.start(len(losses), float(losses.mean()), bound)
 
     def update(self, state: RiskState, losses: ArrayLike) -> RiskState:
         """Return the state after these losses (n,), in order; it does not depend on how they are cut into batches.
@@ -117,16 +123,11 @@ class RiskTracker:
         x = checked_losses(losses, "the batch")
         if len(x) == 0:
             return state
-        sums = advance(state, x, math.log(2.0 / self.delta))
-        n = state.seen + np.arange(1, len(x) + 1)
-        evidence = log_evidence(
-            self.threshold(state), n, sums["total"], sums["weight"], sums["weighted"], sums["spent"]
-        )
+        steps = advance(state, x, math.log(2.0 / self.delta))
+        evidence = log_evidence(self.threshold(state), steps)
         found = np.flatnonzero(evidence >= math.log(2.0 / self.delta))
-        first = int(n[found[0]]) if len(found) and state.since < 0 else state.since
-        best = max(state.evidence, float(evidence.max()))
-        last: dict[str, Any] = {name: float(values[-1]) for name, values in sums.items()}
-        return replace(state, seen=int(n[-1]), evidence=best, since=first, **last)
+        first = state.seen + 1 + int(found[0]) if len(found) and state.since < 0 else state.since
+        return replace(latest(state, steps), evidence=max(state.evidence, float(evidence.max())), since=first)
 
     def threshold(self, state: RiskState) -> float:
         """Return the risk that must be exceeded: the upper bound of the reference's plus the tolerance."""
@@ -155,52 +156,79 @@ class RiskTracker:
         if version != _VERSION or label != mine or numbers.shape != (len(fields(RiskState)),):
             raise Invalid(f"a risk state of {label or 'something else'} was given to {mine}", hint="save it again")
         kept: dict[str, Any] = dict(zip((field.name for field in fields(RiskState)), numbers.tolist(), strict=True))
-        whole = ("reference_size", "seen", "since")
+        whole = ("reference_size", "seen", "fractions", "since")
         return RiskState(**{name: int(value) if name in whole else value for name, value in kept.items()})
 
 
-def advance(state: RiskState, x: Floats, wanted: float) -> dict[str, Floats]:
-    """Return the sums of a state after each of the losses `x`, shape (n,) each, added in order.
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """The sums of a state, as `RiskState` names them, after each of a number of losses; shape (n,) or () each."""
+
+    seen: ArrayLike
+    total: ArrayLike
+    squares: ArrayLike
+    weight: ArrayLike
+    weighted: ArrayLike
+    spent: ArrayLike
+    fractions: ArrayLike
+
+
+def advance(state: RiskState, x: Floats, wanted: float) -> Steps:
+    """Return the sums of a state after each of the losses `x`, shape (n,), added in order.
 
     The bets are the predictable plug-in of Waudby-Smith & Ramdas (2024), equation (26):
     lambda_t = min(sqrt(2 wanted / (v_{t-1} t log(1 + t))), c), with the variance of the losses before t.
     """
     t = state.seen + np.arange(1, len(x) + 1)
-    total = np.cumsum(np.concatenate(([state.total], x)))
-    mean = (0.5 + total) / (np.concatenate(([state.seen], t)) + 1.0)  # after each; the first is before the batch
-    squares = np.cumsum(np.concatenate(([state.squares], (x - mean[1:]) ** 2)))
-    variance = (0.25 + squares[:-1]) / t  # of the t - 1 losses before t
+    total = _running(state.total, x)
+    mean = (0.5 + np.concatenate(([state.total], total))) / (
+        np.concatenate(([state.seen], t)) + 1.0
+    )  # before and after
+    squares = _running(state.squares, (x - mean[1:]) ** 2)
+    variance = (0.25 + np.concatenate(([state.squares], squares[:-1]))) / t  # of the t - 1 losses before t
     bets = np.minimum(np.sqrt(2.0 * wanted / (variance * t * np.log1p(t))), _LARGEST_BET)
-    spent = (x - mean[:-1]) ** 2 * (-np.log1p(-bets) - bets)
-    return {
-        "total": total[1:],
-        "squares": squares[1:],
-        "weight": np.cumsum(np.concatenate(([state.weight], bets)))[1:],
-        "weighted": np.cumsum(np.concatenate(([state.weighted], bets * x)))[1:],
-        "spent": np.cumsum(np.concatenate(([state.spent], spent)))[1:],
-    }
+    return Steps(
+        seen=t,
+        total=total,
+        squares=squares,
+        weight=_running(state.weight, bets),
+        weighted=_running(state.weighted, bets * x),
+        spent=_running(state.spent, (x - mean[:-1]) ** 2 * (-np.log1p(-bets) - bets)),
+        fractions=state.fractions + np.cumsum((x != 0.0) & (x != 1.0)),
+    )
 
 
-def log_evidence(
-    m: float, n: ArrayLike, total: ArrayLike, weight: ArrayLike, weighted: ArrayLike, spent: ArrayLike
-) -> Floats:
-    """Return the log e-value against "the mean of each loss given the past is at most m", after n losses each.
+def latest(state: RiskState, steps: Steps) -> RiskState:
+    """Return the state with the last of these sums."""
+    last: dict[str, Any] = {field.name: np.asarray(getattr(steps, field.name))[-1].item() for field in fields(steps)}
+    return replace(state, **last)
 
-    Half of it bets as on coins, E1 = integral over q > m of prod (q/m)^x ((1-q)/(1-m))^(1-x) under Jeffreys' prior:
-    for x in [0, 1] each factor is at most its chord, which has mean at most 1 (exact and best for 0/1 losses). Half
-    adapts to the variance, E2 = exp(sum lambda (x - m) - sum v psi(lambda)), the empirical Bernstein bound of
-    Waudby-Smith & Ramdas (2024), Theorem 2. Both are supermartingales that start at most at 1, and so is their mean.
+
+def _running(start: float, values: Floats) -> Floats:
+    """Sums of the values on top of `start`, added in order, so that no split into batches changes them."""
+    return np.asarray(np.cumsum(np.concatenate(([start], values)))[1:])
+
+
+def log_evidence(m: float, of: Steps | RiskState) -> Floats:
+    """Return the log e-value against "the mean of each loss given the past is at most m", after each of the steps.
+
+    Losses of 0 and 1: bets on coins, E1 = integral over q > m of prod (q/m)^x ((1-q)/(1-m))^(1-x) under Jeffreys'
+    prior. For x in [0, 1] each factor is at most its chord, which has mean at most 1, so it holds for other losses too;
+    for these half of the stake is on E2 = exp(sum lambda (x - m) - sum v psi(lambda)), which adapts to the variance:
+    the empirical Bernstein bound of Waudby-Smith & Ramdas (2024), Theorem 2. Both are supermartingales that start at
+    most at 1, and so is their mean.
     """
     if m >= 1.0:
-        return np.full(np.shape(n), -math.inf)
-    ones, size = np.asarray(total, np.float64), np.asarray(n, np.float64)
-    zeros = np.maximum(size - ones, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.full(np.shape(of.seen), -math.inf)
+    ones = np.asarray(of.total, np.float64)
+    zeros = np.maximum(np.asarray(of.seen) - ones, 0.0)
+    with np.errstate(divide="ignore"):
         tail = np.log(special.betainc(zeros + 0.5, ones + 0.5, 1.0 - m))  # 1 - I_m(ones + 1/2, zeros + 1/2)
-        coins = tail + special.betaln(ones + 0.5, zeros + 0.5) - math.log(math.pi)
-        coins = coins - special.xlogy(ones, m) - special.xlog1py(zeros, -m)
-    bernstein = np.asarray(weighted) - m * np.asarray(weight) - np.asarray(spent)
-    return np.asarray(np.logaddexp(coins, bernstein) - math.log(2.0))
+    coins = tail + special.betaln(ones + 0.5, zeros + 0.5) - math.log(math.pi)
+    coins = coins - special.xlogy(ones, m) - special.xlog1py(zeros, -m)
+    bernstein = np.asarray(of.weighted) - m * np.asarray(of.weight) - np.asarray(of.spent)
+    both = np.logaddexp(coins, bernstein) - math.log(2.0)
+    return np.asarray(np.where(np.asarray(of.fractions) > 0, both, coins))
 
 
 def mean_interval(state: RiskState, delta: float) -> tuple[float, float]:
@@ -211,20 +239,18 @@ def mean_interval(state: RiskState, delta: float) -> tuple[float, float]:
     """
     if state.seen == 0:
         return 0.0, 1.0
-    ones, n = state.total, float(state.seen)
-    low = _lower(n, ones, state.weight, state.weighted, state.spent, delta)
-    high = 1.0 - _lower(n, n - ones, state.weight, state.weight - state.weighted, state.spent, delta)
-    return low, high
+    turned = replace(state, total=state.seen - state.total, weighted=state.weight - state.weighted)
+    return _lower(state, delta), 1.0 - _lower(turned, delta)
 
 
-def _lower(n: float, total: float, weight: float, weighted: float, spent: float, delta: float) -> float:
-    """Return the mean up to which every mean is refused; the evidence falls as the mean grows towards total / n."""
-    low, high = 0.0, total / n
+def _lower(state: RiskState, delta: float) -> float:
+    """Return the mean up to which every mean is refused; the evidence falls as the mean grows towards the average."""
+    low, high = 0.0, state.total / state.seen
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
         if middle <= 0.0:
             break
-        refused = float(log_evidence(middle, n, total, weight, weighted, spent)) >= math.log(1.0 / delta)
+        refused = float(log_evidence(middle, state)) >= math.log(1.0 / delta)
         low, high = (middle, high) if refused else (low, middle)
     return low
 

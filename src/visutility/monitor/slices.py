@@ -104,9 +104,8 @@ def _judged(
     inside, old = now[_mask(where, columns)], before[_mask(where, known)]
     base = old if len(old) >= smallest else before
     mean, bound = float(base.mean()), mean_upper(base, delta)
-    sums = advance(RiskState(len(base), mean, bound, 0, 0.0, 0.0, 0.0, 0.0, 0.0, -math.inf, -1), inside, math.log(1e3))
-    last = [sums[name][-1] for name in ("total", "weight", "weighted", "spent")]
-    evidence = float(log_evidence(bound, len(inside), *last))
+    steps = advance(RiskState.start(), inside, math.log(1e3))  # bets sized for evidence of a thousand to one
+    evidence = float(log_evidence(bound, steps)[-1])
     more = float(inside.sum()) - len(inside) * mean
     return Slice(
         where, len(inside), float(inside.mean()), mean, more / excess if excess > 0.0 else 0.0, evidence, False
