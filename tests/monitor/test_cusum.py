@@ -49,7 +49,7 @@ def test_other_values_are_judged_by_the_ratio_of_normal_likelihoods():
 def test_a_larger_margin_is_slower_and_calmer():
     values = errors(np.repeat([0.1, 0.2], [1000, 2000]), "margin")
     first = []
-    for margin in (0.0, 2.5, 5.0):
+    for margin in (0.0, 3.0, 6.0):
         detector = Cusum(margin=margin)
         _, said = detector.update(detector.init([values[:300]]), values)
         first.append(said.position[(said.level == Level.ALARM) & (said.position >= 1000)][0])

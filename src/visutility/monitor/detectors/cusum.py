@@ -54,7 +54,7 @@ class Cusum(StepDetector[ExcursionState]):
     size: float = 0.2
     arl: float = 1e6
     reference: int = 100
-    margin: float = 2.5
+    margin: float = 3.0
     warning: float = 0.01
     low: float | None = -LARGEST
     high: float | None = LARGEST
