@@ -95,6 +95,21 @@ def test_embeddings_in_numpy_files_and_the_kind_by_option(files, capsys):
     assert "vectors" in (files / "page.html").read_text("utf-8")
 
 
+def test_folders_of_images_are_compared_and_the_most_shifted_shown(files, capsys):
+    g = rng(5, "images")
+    for name, gain in (("old", 1.0), ("new", 0.4)):
+        (files / name).mkdir()
+        for at in range(60):
+            pixels = (g.random((12, 12)) * 200 * gain).astype(np.uint8)
+            Image.fromarray(pixels).save(files / name / f"{at}.png")
+    assert main(["drift", "old", "new", "--html", "page.html", "--png", "page.png", "--fail-on-drift"]) == drift.DRIFT
+    page = (files / "page.html").read_text("utf-8")
+    assert page.count("<img") == 24
+    assert "Most shifted current images" in page
+    assert main(["drift", "old", "new", "--size", "6", "--json"]) == 0
+    assert '"kind": "images"' in capsys.readouterr().out
+
+
 def test_what_does_not_fit_ends_with_the_code_of_its_kind_and_says_what_to_do(files, capsys):
     np.save("a.npy", np.zeros((5, 4)))
     for words, code, problem in (

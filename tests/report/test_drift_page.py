@@ -137,7 +137,7 @@ def test_images_are_shown_small_and_with_their_names():
     images = Examples((g * 255).astype(np.uint8), g[:2], ["a/0001.png", "a/" + "x" * 60 + ".png"])
     page = html(report(column(kind="joint"), kind="images", named="blur", shifted=(4, 7)), examples=images)
     assert page.count("<img") == 5
-    assert "It looks like blur." in page
+    assert "The kind of change that fits: blur." in page
     assert "a/0001.png" in page
     assert "…" in page
     assert "images" in page
@@ -177,4 +177,8 @@ def test_the_picture_is_a_png_with_a_card_for_each_column_that_moved():
             assert (image.format, image.width) == ("PNG", 2 * WIDTH)
             assert len(image.getcolors(1 << 24)) > 3
             heights[name] = image.height
+    shown = Examples(np.zeros((3, 20, 30, 3), np.uint8), np.linspace(0, 1, 13 * 300 * 200).reshape(13, 300, 200, 1))
+    data = drift_png(report(column(kind="joint"), kind="images"), reference="a", current="b", examples=shown)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.height > heights["one"]
     assert heights["five"] > heights["one"] == heights["none"]

@@ -94,19 +94,18 @@ def _written(
 ) -> dict[str, str]:
     """Write what was asked for and return it: option -> path."""
     files = {}
+    examples = _examples(report, old, new) if html or png else None
     if html is not None:
         from visutility.report.drift_page import drift_page
 
         said = f"Made by visutility drift from {old.path} and {new.path}."
-        page = drift_page(
-            report, reference=_name(old), current=_name(new), examples=_examples(report, old, new), made=said
-        )
+        page = drift_page(report, reference=_name(old), current=_name(new), examples=examples, made=said)
         page.write(html)
         files["html"] = str(html)
     if png is not None:
         from visutility.report.drift_png import drift_png
 
-        outputs.write(png, drift_png(report, reference=_name(old), current=_name(new)))
+        outputs.write(png, drift_png(report, reference=_name(old), current=_name(new), examples=examples))
         files["png"] = str(png)
     return files
 

@@ -43,14 +43,18 @@ def drift_page(
 ) -> Page:
     """Return the page of a report. `reference` and `current` name the windows for people; `made` is for its foot."""
     state, word = STATES[report.status]
-    shown = _shown(report)
-    sections = [_quality(report), _examples(examples), _columns(report, shown), _further(shown), _how(report)]
+    shown = drawn_rows(report)
+    pictures = _examples(examples)
+    large = 0 if pictures else CHARTS
+    further = _further([row for row in shown if row.drifted][large:], "What else drifted" if large else "What drifted")
+    sections = [_quality(report), further if pictures else None, _columns(report, shown)]
+    sections += [None if pictures else further, _how(report)]
     return Page(
         title=f"{current} against {reference}",
         verdict=report.verdict,
         state=state,
         word=word,
-        chart=_chart(shown),
+        chart=pictures or _chart(shown),
         sections=[_windows(report, reference, current), *(one for one in sections if one is not None)],
         made=made,
     )
@@ -87,14 +91,14 @@ def overlay_of(row: ColumnDrift) -> Overlay | None:
     return Overlay(name_of(row), old.shares, new.shares, old.edges, new.edges)
 
 
-def _shown(report: DriftReport) -> list[ColumnDrift]:
-    """The rows that are drawn: each histogram once."""
+def drawn_rows(report: DriftReport) -> list[ColumnDrift]:
+    """Return the rows that are drawn; of joint tests that show the same histogram, the first."""
     seen: list[tuple[object, object]] = []
     found = []
     for row in report.columns:
         pair = (row.reference, row.current)
-        if overlay_of(row) is not None and pair not in seen:
-            seen.append(pair)
+        if overlay_of(row) is not None and (row.kind != "joint" or pair not in seen):
+            seen += [pair] * (row.kind == "joint")
             found.append(row)
     return found
 
@@ -121,7 +125,7 @@ def _means(row: ColumnDrift) -> str:
 
 def _windows(report: DriftReport, reference: str, current: str) -> Section:
     what = {"images": "images", "embedding": "vectors"}.get(report.kind, "rows")
-    named = f" It looks like {report.named}." if report.named else ""
+    named = f" The kind of change that fits: {report.named}." if report.named else ""
     lead = (
         f"The current window, {current} ({number(report.rows[1])} {what}), against the reference window, {reference} "
         f"({number(report.rows[0])} {what}).{named}"
@@ -129,19 +133,19 @@ def _windows(report: DriftReport, reference: str, current: str) -> Section:
     return Section("What was compared", lead)
 
 
-def _examples(examples: Examples | None) -> Section | None:
+def _examples(examples: Examples | None) -> Html | str:
     if examples is None or not len(examples.current):
-        return None
+        return ""
     captions = [name if len(name) <= 24 else f"…{name[-23:]}" for name in examples.names]
-    parts = [image_grid([ImageRow("current", _small(examples.current), captions)], title="Most shifted current images")]
-    if len(examples.reference):
-        parts.append(image_grid([ImageRow("reference", _small(examples.reference))], title="Images of the reference"))
-    lead = "The current images that speak most for the change, most of all first, and some of the reference to compare."
-    return Section("The most shifted images", lead, parts)
+    title = "Most shifted current images, most of all first"
+    shown = image_grid([ImageRow("current", small(examples.current), captions)], title=title)
+    if not len(examples.reference):
+        return shown
+    return Html(shown + image_grid([ImageRow("reference", small(examples.reference))], title="Images of the reference"))
 
 
-def _small(images: NDArray[Any]) -> NDArray[Any]:
-    """Images of at most `SIDE` pixels a side: means of whole blocks of pixels."""
+def small(images: NDArray[Any]) -> NDArray[Any]:
+    """Return images of at most `SIDE` pixels a side: means of whole blocks of pixels."""
     every = -(-max(images.shape[1:3]) // SIDE)
     if every <= 1:
         return images
@@ -186,12 +190,11 @@ def _columns(report: DriftReport, shown: Sequence[ColumnDrift]) -> Section | Non
     return Section(title, lead, [table("Most suspicious first", heads, rows)])
 
 
-def _further(shown: Sequence[ColumnDrift]) -> Section | None:
-    more = [row for row in shown if row.drifted][CHARTS:]
-    if not more:
+def _further(rows: Sequence[ColumnDrift], heading: str) -> Section | None:
+    if not rows:
         return None
-    first = f"The next {FURTHER} of {len(more):,}." if len(more) > FURTHER else ""
-    return Section("More that drifted", first, [columns(*(_figure(row) for row in more[:FURTHER]))])
+    first = f"The next {FURTHER} of {len(rows):,}." if len(rows) > FURTHER else ""
+    return Section(heading, first, [columns(*(_figure(row) for row in rows[:FURTHER]))])
 
 
 def _how(report: DriftReport) -> Section:

@@ -5,18 +5,20 @@ import textwrap
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visutility.core.errors import MissingExtra
 from visutility.monitor.drift.report import ColumnDrift, DriftReport
 from visutility.report.axis import cut
-from visutility.report.drift_page import STATES, chance, effect_of, name_of, overlay_of
+from visutility.report.drift_page import STATES, Examples, chance, drawn_rows, effect_of, name_of, overlay_of, small
 from visutility.report.overlay import LABELS, Overlay, binned
 from visutility.report.scale import scale
 
 WIDTH: Final = 1200
 SCALE: Final = 2  # pixels of the file per pixel of the drawing
 MOST: Final = 6  # charts
-_GAP, _COLUMNS, _TALL = 16, 3, 240
+PICTURES: Final = 12
+_GAP, _COLUMNS, _TALL, _PICTURE = 16, 3, 240, 80
 _COLOURS = {
     "ok": "#1a7f37",
     "alarm": "#c1272d",
@@ -29,7 +31,7 @@ _COLOURS = {
 }
 
 
-def drift_png(report: DriftReport, *, reference: str, current: str) -> bytes:
+def drift_png(report: DriftReport, *, reference: str, current: str, examples: Examples | None = None) -> bytes:
     """Return the picture, 2,400 pixels wide, light. Raises `MissingExtra` without Pillow.
 
     Words are in DejaVu Sans where the machine has it, else in Pillow's own font, which knows few scripts.
@@ -41,18 +43,23 @@ def drift_png(report: DriftReport, *, reference: str, current: str) -> bytes:
     rows = _rows(report)
     verdict = textwrap.wrap(report.verdict, 110) or [""]
     top = 96 + 24 * len(verdict)
-    height = top + (-(-len(rows) // _COLUMNS)) * (_TALL + _GAP) + 8
+    strips = [] if examples is None else [("current", examples.current), ("reference", examples.reference)]
+    strips = [(name, small(images[:PICTURES])) for name, images in strips if len(images)]
+    cards = top + len(strips) * (_PICTURE + 36)
+    height = cards + (-(-len(rows) // _COLUMNS)) * (_TALL + _GAP) + 8
     image = Image.new("RGB", (WIDTH * SCALE, height * SCALE), "#ffffff")
-    pen = _Pen(ImageDraw.Draw(image))
+    pen = _Pen(image, ImageDraw.Draw(image))
     state, word = STATES[report.status]
     pen.write(24, 20, cut(f"{current} against {reference}", 80), 24, "text")
     pen.mark(24, 62, state)
     pen.write(44, 58, word, 16, state)
     for at, line in enumerate(verdict):
         pen.write(24, 86 + 24 * at, line, 16, "text")
+    for at, (name, images) in enumerate(strips):
+        _strip(pen, name, images, top + at * (_PICTURE + 36))
     across = (WIDTH - 48 - _GAP * (_COLUMNS - 1)) // _COLUMNS
     for at, row in enumerate(rows):
-        _card(pen, row, 24 + (at % _COLUMNS) * (across + _GAP), top + (at // _COLUMNS) * (_TALL + _GAP), across)
+        _card(pen, row, 24 + (at % _COLUMNS) * (across + _GAP), cards + (at // _COLUMNS) * (_TALL + _GAP), across)
     kept = io.BytesIO()
     image.save(kept, "PNG", optimize=True)
     return kept.getvalue()
@@ -61,7 +68,8 @@ def drift_png(report: DriftReport, *, reference: str, current: str) -> bytes:
 class _Pen:
     """Draws in the pixels of the drawing, whatever the file's."""
 
-    def __init__(self, draw: Any) -> None:
+    def __init__(self, image: Any, draw: Any) -> None:
+        self._image = image
         self._draw = draw
         self._fonts: dict[int, Any] = {}
 
@@ -78,6 +86,16 @@ class _Pen:
     def line(self, points: list[tuple[float, float]], colour: str, width: float) -> None:
         scaled = [(x * SCALE, y * SCALE) for x, y in points]
         self._draw.line(scaled, fill=_COLOURS[colour], width=round(width * SCALE))
+
+    def picture(self, x: int, y: int, pixels: NDArray[Any], side: int) -> None:
+        """An image in a square, its pixels unblurred."""
+        from PIL import Image
+
+        shown = pixels if pixels.dtype == np.uint8 else np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        made = Image.fromarray(shown[..., 0] if shown.ndim == 3 and shown.shape[2] == 1 else shown).convert("RGB")
+        share = side * SCALE / max(made.size)
+        size = (max(1, round(made.width * share)), max(1, round(made.height * share)))
+        self._image.paste(made.resize(size, Image.Resampling.NEAREST), (x * SCALE, y * SCALE))
 
     def mark(self, x: float, y: float, state: str) -> None:
         """The mark of a state: a disc or a triangle, 12 pixels wide."""
@@ -99,8 +117,15 @@ def _font(size: int) -> Any:
 
 
 def _rows(report: DriftReport) -> list[ColumnDrift]:
-    drawn = [row for row in report.columns if overlay_of(row) is not None]
+    drawn = drawn_rows(report)
     return [row for row in drawn if row.drifted][:MOST] or drawn[:_COLUMNS]
+
+
+def _strip(pen: _Pen, name: str, images: NDArray[Any], top: int) -> None:
+    what = {"current": "most shifted current images", "reference": "images of the reference"}
+    pen.write(24, top, what[name], 12, "muted")
+    for at, image in enumerate(images):
+        pen.picture(24 + at * (_PICTURE + _GAP), top + 20, image, _PICTURE)
 
 
 def _card(pen: _Pen, row: ColumnDrift, left: int, top: int, across: int) -> None:
@@ -108,7 +133,7 @@ def _card(pen: _Pen, row: ColumnDrift, left: int, top: int, across: int) -> None
     state = "alarm" if row.drifted else "ok"
     pen.mark(left + 12, top + 14, state)
     pen.write(left + 32, top + 10, cut(name_of(row), 34), 14, "text")
-    said = f"{'drifted' if row.drifted else 'no drift'}: {effect_of(row)}, q {chance(row.q_value)}"
+    said = f"{'drifted' if row.drifted else 'no drift'}, q {chance(row.q_value)}: {effect_of(row)}"
     pen.write(left + 12, top + 36, cut(said, 56), 12, "muted")
     chart = overlay_of(row)
     if chart is None:
