@@ -5,6 +5,7 @@ from visutility.report.axis import Axis, number_axis
 from visutility.report.bars import bar_chart, percentage
 from visutility.report.html import STATES, Html, State, chip, number, text
 from visutility.report.images import ImageRow, data_uri, image_grid, png
+from visutility.report.overlay import Overlay, moved, overlay, overlay_small
 from visutility.report.page import Page, Section, columns, folded
 from visutility.report.parallel import parallel
 from visutility.report.parts import Band, Lane, Mark, Series, Span
@@ -24,6 +25,7 @@ __all__ = [
     "Layer",
     "Lines",
     "Mark",
+    "Overlay",
     "Page",
     "Section",
     "Series",
@@ -40,8 +42,11 @@ __all__ = [
     "folded",
     "image_grid",
     "line_chart",
+    "moved",
     "number",
     "number_axis",
+    "overlay",
+    "overlay_small",
     "parallel",
     "percentage",
     "plane",
