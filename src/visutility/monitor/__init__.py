@@ -4,12 +4,18 @@ from visutility.monitor.alerts import AlertList, AlertRules, Changes, Incident, 
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
 from visutility.monitor.detectors import DETECTORS, Adwin, Cusum, EDetector, PageHinkley, Rolling
 from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, TableSketch, compare, sketch
+from visutility.monitor.estimate import Estimate, estimate_performance
 from visutility.monitor.explain import Explanation, Groups
 from visutility.monitor.factory import make_detector
 from visutility.monitor.fleet import Fleet
+from visutility.monitor.harm import Harm, HarmKind, judge_harm
+from visutility.monitor.labels import JoinCounts, LabelJoin
 from visutility.monitor.many import Discoveries, StreamFDR, e_bh
 from visutility.monitor.own_rate import OwnRate, RateReport
+from visutility.monitor.realised import Realised
+from visutility.monitor.risk import Risk, RiskState, RiskTracker
 from visutility.monitor.score import Score, judge, pooled, run_length
+from visutility.monitor.slices import Slice, explain_by_slice
 from visutility.monitor.state import StreamState
 from visutility.monitor.steps import StepDetector
 
@@ -26,19 +32,29 @@ __all__ = [
     "Discoveries",
     "DriftReport",
     "EDetector",
+    "Estimate",
     "Explanation",
     "Finding",
     "Fleet",
     "Groups",
+    "Harm",
+    "HarmKind",
     "Histogram",
     "Incident",
+    "JoinCounts",
+    "LabelJoin",
     "Level",
     "OwnRate",
     "PageHinkley",
     "Ranked",
     "RateReport",
+    "Realised",
+    "Risk",
+    "RiskState",
+    "RiskTracker",
     "Rolling",
     "Score",
+    "Slice",
     "StepDetector",
     "StreamFDR",
     "StreamState",
@@ -47,7 +63,10 @@ __all__ = [
     "Verdicts",
     "compare",
     "e_bh",
+    "estimate_performance",
+    "explain_by_slice",
     "judge",
+    "judge_harm",
     "make_detector",
     "pooled",
     "run_length",
