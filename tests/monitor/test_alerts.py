@@ -219,6 +219,29 @@ def test_streams_that_are_retired_close_at_once():
     assert [one.rows for one in alerts.incidents] == [(1,)]
 
 
+def test_streams_come_and_go_and_incidents_stay():
+    made = fleet()
+    alerts = AlertList(made, RULES)
+    inside = rows_of(made, camera="c3")
+    step(alerts, 0, [*inside, 1])
+    group, single = alerts.ranked().shown
+    alerts.acknowledge(single.id, "ada")
+    kept = np.delete(np.arange(40), [0, int(inside[0])])
+    keys = {name: [*np.array(values)[kept], f"{name[0]}new"] for name, values in made.items()}
+    later = alerts.moved(keys, [*kept, -1])
+    assert [one.id for one in later.incidents] == [one.id for one in alerts.incidents]
+    now = {one.id: one for one in later.incidents}
+    assert len(now[group.id].rows) == len(inside) - 1
+    assert (now[single.id].rows, now[single.id].by) == ((0,), "ada")
+    assert step(later, 1, [len(kept)]).opened[0].keys[0] == ("model", "mnew")
+    assert later.moved(keys, np.arange(39)).save() == later.save()
+    gone = alerts.moved({"model": ["m0"]}, [2])
+    assert gone.incidents == ()
+    for wrong in ([0], [0, 0], [0, 40]):
+        with pytest.raises(Invalid):
+            alerts.moved({"model": ["m0", "m0"]}, wrong)
+
+
 def test_saved_and_restored_at_any_point_it_goes_on_the_same():
     made = fleet(models=2, cameras=4, slices=3)
     straight = broken = AlertList(made, AlertRules(1.0, quiet=4, most=3), weights=np.linspace(1, 2, 24))

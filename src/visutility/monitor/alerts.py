@@ -190,6 +190,31 @@ class AlertList:
         self._incident[at] = -1
         return Changes(closed=self._close())
 
+    def moved(
+        self,
+        keys: Mapping[str, Sequence[str] | NDArray[Any]],
+        came_from: ArrayLike,
+        *,
+        weights: ArrayLike | None = None,
+    ) -> "AlertList":
+        """Return the list for a fleet to which streams were added, or from which some were removed.
+
+        Row i of the new list is what row `came_from[i]` was here, and a new stream where that is -1. Incidents whose
+        streams are all gone end without notice. Raises `Invalid` for rows that there are not, or twice.
+        """
+        made = AlertList(keys, self.rules, weights=weights)
+        rows: Ints = np.asarray(came_from, np.int64).reshape(-1)
+        old = rows[rows >= 0]
+        if len(rows) != len(made.groups) or (old >= len(self.groups)).any() or len(np.unique(old)) < len(old):
+            raise Invalid(f"came_from has {len(rows)} rows", hint=f"name each of {len(self.groups)} rows once, or -1")
+        made._incident[rows >= 0], made._quiet[rows >= 0] = self._incident[old], self._quiet[old]
+        made._next, made._now = self._next, self._now
+        for one in self._known.values():
+            left = np.flatnonzero(made._incident == one.id)
+            if len(left):
+                made._known[one.id] = replace(one, rows=tuple(left.tolist()))
+        return made
+
     def save(self) -> bytes:
         """Return everything as bytes that `load` takes."""
         label = {
