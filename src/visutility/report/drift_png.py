@@ -61,7 +61,7 @@ def drift_png(report: DriftReport, *, reference: str, current: str, examples: Ex
     for at, row in enumerate(rows):
         _card(pen, row, 24 + (at % _COLUMNS) * (across + _GAP), cards + (at // _COLUMNS) * (_TALL + _GAP), across)
     kept = io.BytesIO()
-    image.save(kept, "PNG", optimize=True)
+    image.save(kept, "PNG")
     return kept.getvalue()
 
 
