@@ -84,6 +84,12 @@ class NumberSketch:
             self.edges, np.zeros_like(self.below), guards=guards, beyond=np.zeros(len(guards), np.int64)
         )
 
+    def fits(self, other: "NumberSketch") -> bool:
+        """Return whether the counts of both are in the same bins; without a finite value any bins do."""
+        if self.edges is None or other.edges is None:
+            return True
+        return np.array_equal(self.edges, other.edges)
+
     def outside(self) -> tuple[int, int]:
         """Return how many values lie outside the guarded range, and how many farther out than it is wide."""
         if not len(self.guards):
@@ -126,7 +132,7 @@ class NumberSketch:
         first, second = (other, self) if self.edges is None else (self, other)  # without edges nothing was counted
         both = replace(first, least=least(first.least, second.least))
         if first.edges is not None and second.edges is not None:
-            if not (np.array_equal(first.edges, second.edges) and np.array_equal(first.guards, second.guards)):
+            if not (first.fits(second) and np.array_equal(first.guards, second.guards)):
                 raise Invalid("sketches with other edges do not merge", hint="start both from one sketch, by fresh()")
             both.below, both.beyond = first.below + second.below, first.beyond + second.beyond
         both.nulls += second.nulls

@@ -270,10 +270,16 @@ def sketch(
 def sketch_like(reference: TableSketch, current: Any) -> TableSketch:
     """Return the sketch of a current window in the bins of the reference: a table, an iterator of tables, or a sketch.
 
-    Raises `EmptyWindow` for no rows, `InvalidData` as `sketch` does.
+    Raises `EmptyWindow` for no rows, `InvalidData` as `sketch` does, `Invalid` for a sketch in other bins.
     """
     if isinstance(current, TableSketch):
         found = current
+        for name, column in found.columns.items():
+            expected = reference.columns.get(name)
+            if isinstance(column, NumberSketch) and isinstance(expected, NumberSketch) and not column.fits(expected):
+                raise Invalid(
+                    f"column {name!r} of the current window is in other bins", hint="use fresh() of the reference"
+                )
     else:
         found = reference.fresh()
         for table in tables.tables(current):

@@ -215,6 +215,11 @@ def aligned(before: LabelSketch, after: LabelSketch) -> tuple[Ints, Ints]:
             pooled_old[at] += x
             pooled_new[at] += y
     rest = tests.merged(pooled_old, pooled_new, wanted)
+    if len(old) > 1 and len(rest[0]) == 1 and rest[0][0] + rest[1][0] < wanted:
+        least = int(np.argmin(np.add(old, new)))
+        old[least] += int(rest[0][0])
+        new[least] += int(rest[1][0])
+        rest = rest[0][:0], rest[1][:0]
     return np.array([*old, *rest[0]], np.int64), np.array([*new, *rest[1]], np.int64)
 
 
@@ -223,6 +228,8 @@ def bars(before: NumberSketch, after: NumberSketch) -> list[Histogram]:
     if before.edges is None:
         return [Histogram(), Histogram()]
     low, high = min(before.low, after.low), max(before.high, after.high)
+    if not math.isfinite(high - low):  # too far apart to draw
+        return [Histogram((1.0,), edges=(low, high)), Histogram((1.0,), edges=(low, high))]
     inner = before.edges[(before.edges > low) & (before.edges < high)]
     knots = np.concatenate(([low], inner, [high]))
     laws = [_law(one, knots) for one in (before, after)]
