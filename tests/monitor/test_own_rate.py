@@ -91,6 +91,33 @@ def test_alarms_that_come_in_bursts_break_the_promise_only_by_the_verdict_that_a
     assert "whatever ties" in report.summary
 
 
+def test_a_detector_is_found_to_keep_its_promise_and_a_broken_one_not_to():
+    """400 streams of an e-SR detector at the mean that its theorem allows, 500 values each, promised one in 400.
+
+    A right one is ever called broken with probability .01, and its rate is well below the promised one. With a quarter
+    of the limit that its theory asks for it is found out.
+    """
+
+    def watched(limit):
+        g, score, own = rng(2, "detector"), np.zeros(400), OwnRate(400.0)
+        verdicts = set()
+        for at in range(500):
+            score = (score + 1.0) * np.where(g.random(400) < 0.2, 1.8, 0.8)  # of mean 1
+            own.watched(400)
+            for row in np.flatnonzero(score >= limit).tolist():
+                own.alarm(f"{row} at {at}", f"stream {row}")
+                own.unchanged(f"stream {row}")
+            score[score >= limit] = 0.0
+            if at % 50 == 49:
+                verdicts.add(own.report().verdict)
+        return verdicts
+
+    right = watched(400.0)
+    assert "broken" not in right
+    assert "holds" in right
+    assert "broken" in watched(100.0)
+
+
 def test_the_verdicts_in_words():
     assert rate(1e6, 1_000_000).report().verdict == "not enough yet"
     assert rate(1e6, 20_000_000).report().verdict == "holds"
