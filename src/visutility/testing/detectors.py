@@ -34,7 +34,7 @@ class DetectorCase:
     promised: over references and streams, an alarm within any T healthy values has probability at most
     T / arl + delta. None: there is no promise about run lengths to check. `growing` says that the detector goes on
     learning as it watches, `adapts` that an alarm makes what is worse the new normal, `alone` that it can learn from a
-    stream's own first values.
+    stream's own first values. Streams stay as they are for `stretch` values at least.
     """
 
     name: str
@@ -47,13 +47,14 @@ class DetectorCase:
     growing: bool = False
     adapts: bool = False
     alone: bool = True
+    stretch: int = 600
 
     def __str__(self) -> str:
         return self.name
 
-    def stream(self, *names: str | int, n: int = 600) -> Floats:
-        """Return n healthy values, then as many worse ones, then healthy ones again: some alarms and their ends."""
-        draw = rng(0, self.name, *names)
+    def stream(self, *names: str | int, n: int = 0) -> Floats:
+        """Return n (else `stretch`) healthy values, as many worse ones, then healthy ones: alarms and their ends."""
+        draw, n = rng(0, self.name, *names), n or self.stretch
         return np.concatenate([self.healthy(draw, n), self.worse(draw, n), self.healthy(draw, n)])
 
     def mirrored(self) -> tuple[AbstractDetector[Any], Callable[[Floats], Floats]]:
@@ -92,7 +93,7 @@ def check_sees_a_change(case: DetectorCase) -> None:
     """A stream that gets worse raises an alarm soon; scores reach limits exactly at alarms; numbers are finite."""
     state = case.detector.init([case.reference()])
     _, said = _feed(case, state, case.stream())
-    _changes_seen(said, [600])
+    _changes_seen(said, case, case.stretch)
     for verdict in said:
         expect((verdict.score >= verdict.limit) == (verdict.level is Level.ALARM), verdict)
         expect(verdict.level is not Level.OK, verdict)
@@ -117,7 +118,7 @@ def check_starts_without_a_reference(case: DetectorCase) -> None:
     case.detector.learnt(state, 1)
     values = np.concatenate([case.reference(), case.stream()])
     _, said = case.detector.update(case.detector.init(1), values)
-    _changes_seen(list(said), [600 + case.size])
+    _changes_seen(list(said), case, case.stretch + case.size)
     expect(case.detector.promise(0), "there is no promise without a reference window")
 
 
@@ -215,7 +216,7 @@ def check_saving_does_not_matter(case: DetectorCase) -> None:
     """Saved and loaded at any point, a stream goes on as if nothing had happened; other settings refuse the bytes."""
     values, state = case.stream(), case.detector.init([case.reference()])
     last, wanted = _feed(case, state, values)
-    for cut in (0, 1, 97, 600, 633, 900, len(values)):
+    for cut in (0, 1, 97, case.stretch, case.stretch + 33, 3 * case.stretch // 2, len(values)):
         middle, first = _feed(case, state, values[:cut])
         data = case.detector.save(middle)
         loaded = case.detector.load(data)
@@ -253,12 +254,12 @@ def check_alarms_again(case: DetectorCase) -> None:
     """A second change has its alarm too; so has a stream that stays worse, unless the detector adapts."""
     values = np.concatenate([case.stream("first"), case.stream("second")])
     _, said = _feed(case, case.detector.init([case.reference()]), values)
-    _changes_seen(said, [600, 2400])
+    _changes_seen(said, case, case.stretch, 4 * case.stretch)
     if not case.adapts:
         draw = rng(0, case.name, "stays worse")
-        values = np.concatenate([case.healthy(draw, 600), case.worse(draw, 2_400)])
+        values = np.concatenate([case.healthy(draw, case.stretch), case.worse(draw, 4 * case.stretch)])
         _, said = _feed(case, case.detector.init([case.reference()]), values)
-        _changes_seen(said, [600, 1_800])
+        _changes_seen(said, case, case.stretch, 3 * case.stretch)
 
 
 def check_state_stays_small(case: DetectorCase) -> None:
@@ -350,12 +351,12 @@ def check_promise(case: DetectorCase) -> None:
         )
 
 
-def _changes_seen(said: Sequence[Verdict], starts: Sequence[int]) -> None:
-    """Each stretch of 600 worse values has an alarm."""
+def _changes_seen(said: Sequence[Verdict], case: DetectorCase, *starts: int) -> None:
+    """Each stretch of worse values that starts there has an alarm."""
     alarms = [verdict.position for verdict in said if verdict.level is Level.ALARM]
     for start in starts:
-        seen = any(start <= at < start + 600 for at in alarms)
-        expect(seen, f"no alarm in [{start}, {start + 600}), where it is worse: {alarms}")
+        end = start + case.stretch
+        expect(any(start <= at < end for at in alarms), f"no alarm in [{start}, {end}), where it is worse: {alarms}")
 
 
 def _bytes(state: Any) -> int:

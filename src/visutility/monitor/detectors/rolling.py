@@ -55,7 +55,7 @@ class Rolling(StepDetector[RollingState]):
     `window` unchanged values passes at a rate of (`window` / `parts`) / (2 `arl`) a decision. The best window lowers
     the limit only by what it is better than chance over that many windows explains. Values of any range; a warning
     comes where the band of `warning` times `arl` is passed. A stream without a reference window takes its first
-    `reference` values for one, or as many more as it takes until a window could pass the limit. 170 + 8 `parts` bytes
+    `reference` values for one, or as many more as it takes until a window could pass the limit. 160 + 8 `parts` bytes
     a stream.
     """
 
