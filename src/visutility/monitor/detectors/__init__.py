@@ -7,6 +7,7 @@ from visutility.monitor.detectors.adwin import Adwin
 from visutility.monitor.detectors.betting import EDetector
 from visutility.monitor.detectors.cusum import Cusum
 from visutility.monitor.detectors.page_hinkley import PageHinkley
+from visutility.monitor.detectors.ranks import Ranks
 from visutility.monitor.detectors.rolling import Rolling
 
 DETECTORS: dict[str, type[AbstractDetector[Any]]] = {
@@ -14,7 +15,8 @@ DETECTORS: dict[str, type[AbstractDetector[Any]]] = {
     "cusum": Cusum,
     "e-detector": EDetector,
     "page_hinkley": PageHinkley,
+    "ranks": Ranks,
     "rolling": Rolling,
 }
 
-__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "PageHinkley", "Rolling"]
+__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "PageHinkley", "Ranks", "Rolling"]
