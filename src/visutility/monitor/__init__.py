@@ -2,7 +2,7 @@
 
 from visutility.monitor.alerts import AlertList, AlertRules, Changes, Incident, Ranked
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
-from visutility.monitor.detectors import DETECTORS, Adwin, Cusum, EDetector, PageHinkley, Ranks, Rolling
+from visutility.monitor.detectors import DETECTORS, Adwin, Cusum, EDetector, EProcess, PageHinkley, Ranks, Rolling
 from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, TableSketch, compare, sketch
 from visutility.monitor.estimate import Estimate, estimate_performance
 from visutility.monitor.explain import Explanation, Groups
@@ -32,6 +32,7 @@ __all__ = [
     "Discoveries",
     "DriftReport",
     "EDetector",
+    "EProcess",
     "Estimate",
     "Explanation",
     "Finding",

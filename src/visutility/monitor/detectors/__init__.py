@@ -6,6 +6,7 @@ from visutility.monitor.detector import AbstractDetector
 from visutility.monitor.detectors.adwin import Adwin
 from visutility.monitor.detectors.betting import EDetector
 from visutility.monitor.detectors.cusum import Cusum
+from visutility.monitor.detectors.eprocess import EProcess
 from visutility.monitor.detectors.page_hinkley import PageHinkley
 from visutility.monitor.detectors.ranks import Ranks
 from visutility.monitor.detectors.rolling import Rolling
@@ -14,9 +15,10 @@ DETECTORS: dict[str, type[AbstractDetector[Any]]] = {
     "adwin": Adwin,
     "cusum": Cusum,
     "e-detector": EDetector,
+    "eprocess": EProcess,
     "page_hinkley": PageHinkley,
     "ranks": Ranks,
     "rolling": Rolling,
 }
 
-__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "PageHinkley", "Ranks", "Rolling"]
+__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "EProcess", "PageHinkley", "Ranks", "Rolling"]
