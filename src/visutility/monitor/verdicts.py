@@ -53,8 +53,8 @@ class Verdicts:
 
     @classmethod
     def of(cls, found: Sequence[Verdict], scores: Floats) -> "Verdicts":
-        """Pack verdicts, in arrival order, on streams that have these scores after the update, shape (streams,)."""
-        evidence = scores.copy()
+        """Pack verdicts, in arrival order, and the scores after the update, (streams,), which it may keep."""
+        evidence = scores.copy() if found else scores
         for verdict in found:
             if verdict.level is Level.ALARM:
                 evidence[verdict.stream] = verdict.score

@@ -1,0 +1,180 @@
+"""How batches become the sums of fixed blocks of each stream, the same to the bit however they were cut.
+
+Every stream is cut into blocks of `BLOCK` values, counted from its start. Values in [0, 1] are rounded to the nearest
+multiple of `GRID`, so that sums of them are exact in float32 and float64, in any order. Work goes through pieces that
+fit the cache: a batch is read from memory once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visutility.monitor.state import Floats, Ints
+
+BLOCK = 16
+GRID = 2.0**-12
+_ROUND = np.float32(2.0**11)  # float32 from 2^11 to 2^12 are the multiples of 2^-12
+_ONE = np.float32(1.0).view(np.uint32)
+_PIECE = 1 << 16  # values at a time
+_PACK = 1 << 20  # a packed count and sum are exact for fewer values than this
+_PAIR = np.kron(np.eye(2, dtype=np.float32), np.ones((BLOCK, 1), np.float32))  # (32, 2): sums of two blocks at once
+
+Singles = NDArray[np.float32]
+Unit = Callable[[NDArray[Any], Singles], None]  # checks values and writes them, scaled to [0, 1], into the second
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Blocks that a batch has filled: the next `len(sums)` blocks of each of these rows."""
+
+    rows: slice | Ints  # r of them
+    sums: Singles  # (n, r)
+
+
+def dense(values: NDArray[Any], seen: Ints, part: Singles, unit: Unit) -> tuple[list[Closed], Singles]:
+    """Return the blocks filled by the next k values of every stream, values (s, k), and the new open sums (s,).
+
+    `seen` (s,) is how many values each stream had and `part` (s,) the sum of its open block. O(s k).
+    """
+    if len(seen) == 0 or values.shape[1] == 0:
+        return [], part
+    if (seen == seen[0]).all():
+        closed, after = _aligned(values, int(seen[0]) % BLOCK, part, unit)
+        return [closed] if len(closed.sums) else [], after
+    after, found, fill = part.copy(), [], seen & (BLOCK - 1)
+    for at in np.unique(fill).tolist():
+        rows = np.flatnonzero(fill == at)
+        closed, after[rows] = _aligned(values[rows], at, part[rows], unit)
+        if len(closed.sums):
+            found.append(Closed(rows, closed.sums))
+    return found, after
+
+
+def _aligned(values: NDArray[Any], fill: int, part: Singles, unit: Unit) -> tuple[Closed, Singles]:
+    """Do what `dense` does for streams whose open blocks have equally many values."""
+    size, k = values.shape
+    head = min(BLOCK - fill, k) if fill else 0
+    whole = (k - head) // BLOCK
+    tail = k - head - whole * BLOCK
+    closing = int(fill > 0 and fill + head == BLOCK)
+    sums = np.empty((closing + whole, size), np.float32)
+    lead, rest = part.copy(), np.zeros(size, np.float32)
+    step = max(_PIECE // k, 1)
+    buffer = np.empty((min(step, size), k), np.float32)
+    for first in range(0, size, step):
+        last = min(first + step, size)
+        units = buffer[: last - first]
+        unit(values[first:last], units)
+        if whole:
+            middle = units[:, head : head + whole * BLOCK]
+            sums[closing:, first:last] = block_sums(middle).reshape(-1, whole).T
+        if head:
+            lead[first:last] += units[:, :head] @ np.ones(head, np.float32)
+        if tail:
+            rest[first:last] = units[:, k - tail :] @ np.ones(tail, np.float32)
+    if closing:
+        sums[0] = lead
+    return Closed(slice(None), sums), rest if len(sums) else lead + rest
+
+
+def block_sums(blocks: Singles) -> Singles:
+    """Return the sums of consecutive blocks of values on the grid, shape (a, b BLOCK) -> (a b,)."""
+    flat = np.ascontiguousarray(blocks).reshape(-1)
+    even = len(flat) // (2 * BLOCK) * 2 * BLOCK
+    sums = np.empty(len(flat) // BLOCK, np.float32)
+    np.matmul(flat[:even].reshape(-1, 2 * BLOCK), _PAIR, out=sums[: even // BLOCK].reshape(-1, 2))
+    if even < len(flat):
+        sums[-1] = flat[even:].sum()
+    return sums
+
+
+def fits(values: NDArray[Any], low: float, high: float) -> bool:
+    """Return whether all values are in [low, high]. One pass over float32 in [0, 1]; may say no of a negative zero."""
+    if values.size == 0 or (values.dtype.kind == "b" and low <= 0.0 and high >= 1.0):
+        return True
+    if values.dtype == np.float32 and (low, high) == (0.0, 1.0):
+        return bool(values.view(np.uint32).max() <= _ONE)  # bits of floats of one sign are in the order of the floats
+    return bool(values.min() >= low and values.max() <= high)
+
+
+def from_unit(values: NDArray[Any], out: Singles) -> None:
+    """Write values in [0, 1] on the grid."""
+    if values.dtype == np.float32:
+        np.add(values, _ROUND, out=out)
+        np.subtract(out, _ROUND, out=out)
+    else:
+        out[...] = values
+        if values.dtype.kind == "f":
+            on_grid(out)
+
+
+def on_grid(values: Singles) -> None:
+    """Round values in [0, 1] to the nearest multiple of `GRID`, in place; halves go to the even one."""
+    values += _ROUND
+    values -= _ROUND
+
+
+def ragged(units: Singles, ids: Ints, fill: Ints, part: Singles) -> tuple[list[Closed], Ints, Singles]:
+    """Return the blocks filled by values of interleaved streams, each stream's number of values and new open sum.
+
+    `units` (n,) are on the grid, `ids` (n,) name rows of `fill` and `part`, shape (s,). Only the values of streams
+    whose block ends within the batch are put in order. O(n + s).
+    """
+    s = len(fill)
+    counts, sums = _counts_and_sums(units, ids, s)
+    filled = fill + counts
+    closes = filled // BLOCK
+    after = part + sums
+    found: list[Closed] = []
+    if not closes.any():
+        return found, counts, after
+    crossed = np.flatnonzero((closes > 1) | ((closes == 1) & (filled > BLOCK)))
+    once = np.flatnonzero(closes == 1)
+    first = after[once]
+    after[once] = 0.0
+    if len(crossed):
+        running, starts = _running(units, ids, crossed, counts)
+        for many in np.unique(closes[crossed]).tolist():
+            which = np.flatnonzero(closes[crossed] == many)
+            rows, start = crossed[which], starts[which]
+            ends = start + (BLOCK - fill[rows]) + BLOCK * np.arange(many)[:, None]
+            levels = running[np.concatenate((start[None], ends))]
+            sums = np.diff(levels, axis=0)
+            sums[0] += part[rows]
+            after[rows] = running[start + counts[rows]] - levels[-1]
+            if many == 1:
+                first[np.searchsorted(once, rows)] = sums[0]
+            else:
+                found.append(Closed(rows, sums.astype(np.float32)))
+    if len(once):
+        found.append(Closed(once, first[None]))
+    return found, counts, after
+
+
+def _counts_and_sums(units: Singles, ids: Ints, s: int) -> tuple[Ints, Singles]:
+    """Return how many values each stream has in the batch and their sums, both (s,)."""
+    if len(units) >= _PACK:
+        sums = np.bincount(ids, units, s)
+        return np.bincount(ids, minlength=s), sums.astype(np.float32)
+    packed = np.bincount(ids, units * np.float64(1.0) + _PACK, s)  # multiples of 2^-12 up to 2^40: exact
+    counts = (packed * (1.0 / _PACK)).astype(np.int64)
+    return counts, (packed - counts * float(_PACK)).astype(np.float32)
+
+
+def _running(units: Singles, ids: Ints, rows: Ints, counts: Ints) -> tuple[Floats, Ints]:
+    """Return the running sum, from 0, over these rows' values, row after row in arrival order; and where rows start."""
+    place = np.full(len(counts), -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    places: Ints = place[ids]
+    chosen = np.flatnonzero(places >= 0)
+    keys = places[chosen]
+    if len(rows) <= 65_535:
+        keys = keys.astype(np.uint16)  # sorted by radix
+    order = np.argsort(keys, kind="stable")
+    running = np.zeros(len(chosen) + 1)
+    np.cumsum(units[chosen[order]], dtype=np.float64, out=running[1:])
+    starts = np.cumsum(counts[rows]) - counts[rows]
+    return running, starts

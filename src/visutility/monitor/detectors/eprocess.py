@@ -1,0 +1,261 @@
+"""The guaranteed detector with a growing baseline: a rise of the mean, with nothing known before.
+
+The e-SR procedure of Shin, Ramdas & Rinaldo (2024), "E-detectors: a nonparametric framework for sequential change
+detection", NEJSDS 2(2), Definition 2.6, where the unknown mean is dealt with by universal inference (Wasserman, Ramdas
+& Balakrishnan 2020, PNAS 117(29), section 7): all values since a base are weighed against the single mean that fits
+them best. `docs/detector-eprocess.md` has the theorem and its proof.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+from scipy import special
+
+from visutility.core.errors import InvalidObservation, InvalidSetting
+from visutility.monitor import universal
+from visutility.monitor.blocks import BLOCK, Closed, Singles, block_sums, dense, fits, from_unit, on_grid, ragged
+from visutility.monitor.detector import AbstractDetector, Level, Values, Verdict, Verdicts
+from visutility.monitor.state import Bools, Floats, Ints, arrays, join, put, take
+from visutility.monitor.universal import BETS, TILTS, EProcessState
+
+_PIECE = 16_384  # streams at a time: their evidence fits the cache
+_DENSE = 8  # where more than one stream in so many has closed a block, all are gone through: copying costs more
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class EProcess(AbstractDetector[EProcessState]):
+    """Alarm when bets that the mean has risen have won `arl` times the stake, whatever the mean was before.
+
+    For values in [`low`, `high`], rounded to 1/4096 of that range. Decides at the end of every 16 values of a stream.
+    Learns its baseline from all values so far, so that it needs no reference window, and gains from one. An alarm has
+    probability at most T / `arl` within the first T values, as long as the mean of each value given those before it
+    stays what it is. 112 bytes a stream. Least for values that are 0 or 1; it sees a change of other values too, but
+    takes them to vary as much as 0/1 values would.
+    """
+
+    arl: float = 1e6
+    low: float | None = 0.0
+    high: float | None = 1.0
+
+    name: ClassVar[str] = "eprocess"
+    state_type: ClassVar[type[EProcessState]] = EProcessState
+    smallest_reference: ClassVar[int] = BLOCK
+
+    def __post_init__(self) -> None:
+        AbstractDetector.__post_init__(self)
+        if self.low is None or self.high is None:
+            raise InvalidSetting(f"range [{self.low}, {self.high}] has an open end", hint="bets need low and high")
+        if not 1.0 < self.arl <= 1e12:
+            raise InvalidSetting(f"arl {self.arl!r} is not in (1, 1e12]", hint="give the mean run length in values")
+
+    def promise(self, reference_size: int) -> str:
+        """Return the theorem in words."""
+        learnt = f"a reference window of {reference_size} values" if reference_size else "no reference window"
+        return (
+            f"After {learnt}: for each mean that the values may have, as long as the mean of each value given the past "
+            f"is that one, a false alarm within any T values has probability at most T/{self.arl:g}, for any "
+            f"distribution on [{self.low:g}, {self.high:g}], dependent or not, however often it is read. A theorem; "
+            f"the mean is learnt from the same values, and its error is counted."
+        )
+
+    def oriented(self, values: Floats) -> Floats:
+        """Return the values scaled to [0, 1], larger is worse."""
+        low, high = self._ends()
+        scaled: Floats = (values - low if self.direction == "rise" else high - values) / (high - low)
+        return scaled
+
+    def fresh(self, n: int) -> EProcessState:
+        """Return streams of which nothing is known."""
+        return universal.fresh(n)
+
+    def learn(self, references: Sequence[Floats]) -> EProcessState:
+        """Return streams whose baseline is the whole blocks of their reference windows."""
+        parts = []
+        for window in references:
+            one = self.fresh(1)
+            units = window.astype(np.float32)
+            on_grid(units)
+            for sums in block_sums(units[None, : len(units) // BLOCK * BLOCK]):
+                universal.add(one, sums.reshape(1, 1))
+                universal.refresh(one)
+            universal.keep(one)
+            parts.append(one)
+        return join(parts)
+
+    def absorb(self, work: EProcessState, values: Values, ids: Ints | None) -> Verdicts:
+        """Take a batch into the state, in place."""
+        if ids is not None:
+            return self._ragged(work, values, ids)
+        try:
+            closed, part = dense(values, work.seen, work.part, self._unit)
+        except InvalidObservation:
+            self.checked(values)  # says which of all values it is, not which of a piece
+            raise
+        before = work.seen if len(closed) == 0 else work.seen.copy()
+        work.seen[:] += values.shape[1]
+        work.part[:] = part
+        found = [verdict for one in closed for verdict in self._closed(work, one, before)]
+        found.sort(key=lambda verdict: (verdict.position - before[verdict.stream], verdict.stream))
+        return Verdicts.of(found, self.scores(work))
+
+    def restart(self, work: EProcessState, row: int) -> None:
+        """Drop what the bets have won and go back to the baseline that was kept; the open block stays."""
+        part = take(work, np.array([row]))
+        universal.go_back(part)
+        put(work, np.array([row]), part)
+
+    def scores(self, state: EProcessState) -> Floats:
+        """Return what the bets have won, from 0 to `arl`, less the regret when last looked at."""
+        score = universal.won(state)
+        score *= np.float32(1.0 / BETS)
+        score *= np.exp(-state.regret)
+        return score.astype(np.float64)
+
+    def evidence(self, state: EProcessState, stream: int = 0) -> dict[str, float]:
+        """Return the score, the baseline, and the mean that the bet which has won most is best against."""
+        one = take(state, np.array([stream]))
+        return self._reasons(one, one.seen - 1, self.scores(one))[0]
+
+    def learnt(self, state: EProcessState, stream: int = 0) -> dict[str, float]:
+        """Return the size and mean of the baseline, and the mean that bets are placed against."""
+        one = take(state, np.array([stream]))
+        why = self._reasons(one, one.seen, self.scores(one))[0]
+        return {name: why[name] for name in ("baseline_size", "baseline_mean", "baseline_rate")}
+
+    def _ragged(self, work: EProcessState, values: Values, ids: Ints) -> Verdicts:
+        units = np.empty(len(values), np.float32)
+        self._unit(values, units)
+        rows: Ints | None = None
+        places = ids
+        if 4 * len(ids) < len(work.seen):
+            rows, places = np.unique(ids, return_inverse=True)
+        seen, part = (work.seen, work.part) if rows is None else (work.seen[rows], work.part[rows])
+        closed, counts, after = ragged(units, places, seen & (BLOCK - 1), part)
+        before = work.seen if len(closed) == 0 else work.seen.copy()
+        if rows is None:
+            work.seen[:] += counts
+            work.part[:] = after
+        else:
+            work.seen[rows] += counts
+            work.part[rows] = after
+            closed = [Closed(rows[one.rows], one.sums) for one in closed]
+        found = [verdict for one in closed for verdict in self._closed(work, one, before)]
+        return Verdicts.of(_in_order(found, ids, before), self.scores(work))
+
+    def _closed(self, work: EProcessState, closed: Closed, before: Ints) -> list[Verdict]:
+        """Take closed blocks of some rows; the verdicts on them."""
+        rows, sums, total = closed.rows, closed.sums, len(work.seen)
+        found: list[Verdict] = []
+        if isinstance(rows, slice) or _DENSE * len(rows) > total:
+            mask = None
+            if not isinstance(rows, slice):
+                mask, some, sums = np.zeros(total, np.bool_), sums, np.zeros((len(sums), total), np.float32)
+                mask[rows], sums[:, rows] = True, some
+            for first in range(0, total, _PIECE):
+                piece = slice(first, min(first + _PIECE, total))
+                where = None if mask is None else mask[piece]
+                found += self._close(_view(work, piece), sums[:, piece], before[piece], first, where)
+        else:
+            part = take(work, rows)
+            said = self._close(part, sums, before[rows], 0, None)
+            put(work, rows, part)
+            found = [verdict._replace(stream=int(rows[verdict.stream])) for verdict in said]
+        return found
+
+    def _close(self, work: EProcessState, sums: Singles, before: Ints, first: int, mask: Bools | None) -> list[Verdict]:
+        """Advance all rows, or those of the mask, by n blocks, sums (n, r), in place; the alarms.
+
+        `before` (r,) is how many values each row had seen before the batch, and `first` the number of the first row.
+        """
+        found: list[Verdict] = []
+        least, at = np.float32(self.arl), 0
+        factor = np.empty_like(work.wealth)
+        while at < len(sums):
+            gap = min(len(sums) - at, int((work.due - work.blocks).min()), 256)
+            for step in range(at, at + gap):
+                universal.bet(work, sums[step], factor, mask)
+                if work.wealth.max() >= least:
+                    universal.add(work, sums[at : step + 1], mask)
+                    found += self._look(work, before, first, step)
+                    gap = step + 1 - at
+                    break
+            else:
+                universal.add(work, sums[at : at + gap], mask)
+            at += gap
+            universal.refresh(work)
+        return found
+
+    def _look(self, work: EProcessState, before: Ints, first: int, block: int) -> list[Verdict]:
+        """Settle which rows whose bets have won enough have an alarm: what the best single mean explains is off."""
+        rows = np.flatnonzero(universal.won(work) >= np.float32(BETS * self.arl))
+        part = take(work, rows)
+        part.regret[:] = work.regret[rows] = universal.regret(part)
+        score = self.scores(part)
+        alarm = np.flatnonzero(score >= self.arl)
+        if len(alarm) == 0:
+            return []
+        rows, score, part = rows[alarm], score[alarm], take(part, alarm)
+        position = (before[rows] // BLOCK + block + 1) * BLOCK - 1
+        why = self._reasons(part, position, score)
+        universal.go_back(part)
+        put(work, rows, part)
+        columns = (rows + first).tolist(), position.tolist(), score.tolist(), why
+        return [Verdict(r, p, Level.ALARM, s, self.arl, w) for r, p, s, w in zip(*columns, strict=True)]
+
+    def _reasons(self, part: EProcessState, position: Ints, score: Floats) -> list[dict[str, float]]:
+        size = part.blocks * float(BLOCK)
+        best = special.expit(special.logit(part.rate) + TILTS[np.argmax(part.wealth, axis=0)])
+        columns = {
+            "position": position.astype(np.float64),
+            "score": score,
+            "limit": np.full(len(score), self.arl),
+            "bet_mean": self._people(best),
+            "baseline_size": size,
+            "baseline_mean": self._people(part.total / np.maximum(size, 1.0)),
+            "baseline_rate": self._people(part.rate),
+            "regret": part.regret.astype(np.float64),
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _unit(self, values: Values, out: Singles) -> None:
+        """Check a piece of values and write them scaled to [0, 1], larger is worse, on the grid."""
+        low, high = self._ends()
+        if not fits(values, low, high):
+            self.checked(values)
+        if (low, high, self.direction) == (0.0, 1.0, "rise"):
+            from_unit(values, out)
+        else:
+            out[...] = self.oriented(values.astype(np.float64))
+            on_grid(out)
+
+    def _ends(self) -> tuple[float, float]:
+        return (0.0 if self.low is None else self.low), (1.0 if self.high is None else self.high)
+
+    def _people(self, values: Floats) -> Floats:
+        """Return oriented values in the units of the stream."""
+        low, high = self._ends()
+        back: Floats = low + (high - low) * values if self.direction == "rise" else high - (high - low) * values
+        return back
+
+
+def _view(work: EProcessState, rows: slice) -> EProcessState:
+    """Return the state of consecutive rows; its arrays are the state's own."""
+    return EProcessState(**{name: array[..., rows] for name, array in arrays(work).items()})
+
+
+def _in_order(found: list[Verdict], ids: Ints, before: Ints) -> list[Verdict]:
+    """Return verdicts in the order in which the values arrived that closed their blocks."""
+    if len(found) < 2:
+        return found
+    alarmed = np.zeros(len(before), np.bool_)
+    alarmed[[verdict.stream for verdict in found]] = True
+    places = np.flatnonzero(alarmed[ids])
+    named = ids[places]
+    by_stream = np.argsort(named, kind="stable")
+    starts = np.searchsorted(named[by_stream], [verdict.stream for verdict in found])
+    offsets = starts + [verdict.position - int(before[verdict.stream]) for verdict in found]
+    return [found[at] for at in np.argsort(places[by_stream[offsets]], kind="stable").tolist()]
