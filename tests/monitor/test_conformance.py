@@ -13,6 +13,7 @@ from visutility.monitor import (
     Adwin,
     Cusum,
     EDetector,
+    EProcess,
     Level,
     PageHinkley,
     Ranks,
@@ -36,6 +37,16 @@ def normal(mean):
 
 
 CASES = [
+    DetectorCase("eprocess", EProcess(arl=2000), errors(0.05), errors(0.5), arl=2000, growing=True),
+    DetectorCase("eprocess, losses", EProcess(arl=2000), losses(0.2, 2.0), losses(0.6, 2.0), arl=2000, growing=True),
+    DetectorCase(
+        "eprocess, falling",
+        EProcess(arl=2000, direction="fall", low=-1.0, high=3.0),
+        lambda draw, n: 3.0 - 4.0 * errors(0.1)(draw, n),
+        lambda draw, n: 3.0 - 4.0 * errors(0.6)(draw, n),
+        arl=2000,
+        growing=True,
+    ),
     DetectorCase("adwin", Adwin(delta=0.01), errors(0.05), errors(0.5), growing=True, adapts=True),
     DetectorCase("adwin, losses", Adwin(block=10), losses(0.2), losses(0.4), growing=True, adapts=True),
     DetectorCase(
