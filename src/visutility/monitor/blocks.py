@@ -19,6 +19,8 @@ GRID = 2.0**-12
 _ROUND = np.float32(2.0**11)  # float32 from 2^11 to 2^12 are the multiples of 2^-12
 _ONE = np.float32(1.0).view(np.uint32)
 _PIECE = 1 << 16  # values at a time
+_SHIFT = 4  # 2^4 values to a block
+_NONE = 65_535
 _PACK = 1 << 20  # a packed count and sum are exact for fewer values than this
 _PAIR = np.kron(np.eye(2, dtype=np.float32), np.ones((BLOCK, 1), np.float32))  # (32, 2): sums of two blocks at once
 
@@ -123,21 +125,20 @@ def ragged(units: Singles, ids: Ints, fill: Ints, part: Singles) -> tuple[list[C
     `units` (n,) are on the grid, `ids` (n,) name rows of `fill` and `part`, shape (s,). Only the values of streams
     whose block ends within the batch are put in order. O(n + s).
     """
-    s = len(fill)
-    counts, sums = _counts_and_sums(units, ids, s)
+    counts, sums = _counts_and_sums(units, ids, len(fill))
     filled = fill + counts
-    closes = filled // BLOCK
+    closes = filled >> _SHIFT
     after = part + sums
     found: list[Closed] = []
     if not closes.any():
         return found, counts, after
-    crossed = np.flatnonzero((closes > 1) | ((closes == 1) & (filled > BLOCK)))
+    crossed = np.flatnonzero(filled > BLOCK)
     once = np.flatnonzero(closes == 1)
     first = after[once]
     after[once] = 0.0
     if len(crossed):
         running, starts = _running(units, ids, crossed, counts)
-        for many in np.unique(closes[crossed]).tolist():
+        for many in np.flatnonzero(np.bincount(closes[crossed])).tolist():
             which = np.flatnonzero(closes[crossed] == many)
             rows, start = crossed[which], starts[which]
             ends = start + (BLOCK - fill[rows]) + BLOCK * np.arange(many)[:, None]
@@ -159,22 +160,28 @@ def _counts_and_sums(units: Singles, ids: Ints, s: int) -> tuple[Ints, Singles]:
     if len(units) >= _PACK:
         sums = np.bincount(ids, units, s)
         return np.bincount(ids, minlength=s), sums.astype(np.float32)
-    packed = np.bincount(ids, units * np.float64(1.0) + _PACK, s)  # multiples of 2^-12 up to 2^40: exact
+    packed = np.bincount(ids, np.add(units, float(_PACK), dtype=np.float64), s)  # multiples of 2^-12 below 2^41
     counts = (packed * (1.0 / _PACK)).astype(np.int64)
     return counts, (packed - counts * float(_PACK)).astype(np.float32)
 
 
 def _running(units: Singles, ids: Ints, rows: Ints, counts: Ints) -> tuple[Floats, Ints]:
     """Return the running sum, from 0, over these rows' values, row after row in arrival order; and where rows start."""
-    place = np.full(len(counts), -1, np.int64)
-    place[rows] = np.arange(len(rows))
-    places: Ints = place[ids]
-    chosen = np.flatnonzero(places >= 0)
-    keys = places[chosen]
-    if len(rows) <= 65_535:
-        keys = keys.astype(np.uint16)  # sorted by radix
-    order = np.argsort(keys, kind="stable")
+    if len(rows) < _NONE:
+        place = np.full(len(counts), _NONE, np.uint16)
+        place[rows] = np.arange(len(rows), dtype=np.uint16)
+        places = place[ids]
+        chosen = np.flatnonzero(places != _NONE)
+        order = np.argsort(places[chosen], kind="stable")  # by radix, as every sort of 16 bits
+    else:
+        wide = np.full(len(counts), -1, np.int32)
+        wide[rows] = np.arange(len(rows), dtype=np.int32)
+        where = wide[ids]
+        chosen = np.flatnonzero(where >= 0)
+        low, high = (where[chosen] & 0xFFFF).astype(np.uint16), (where[chosen] >> 16).astype(np.uint16)
+        order = np.argsort(low, kind="stable")
+        order = order[np.argsort(high[order], kind="stable")]
     running = np.zeros(len(chosen) + 1)
-    np.cumsum(units[chosen[order]], dtype=np.float64, out=running[1:])
+    np.cumsum(units[chosen][order], dtype=np.float64, out=running[1:])
     starts = np.cumsum(counts[rows]) - counts[rows]
     return running, starts
