@@ -2,6 +2,7 @@
 
 from visutility.monitor.drift.compare import KINDS, compare
 from visutility.monitor.drift.embedding import EmbeddingReference
+from visutility.monitor.drift.images import ImageReference
 from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram
 from visutility.monitor.drift.sketch import TableSketch, sketch
 
@@ -12,6 +13,7 @@ __all__ = [
     "EmbeddingReference",
     "Finding",
     "Histogram",
+    "ImageReference",
     "TableSketch",
     "compare",
     "sketch",

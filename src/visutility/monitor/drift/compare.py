@@ -6,6 +6,8 @@ from typing import Any
 
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.drift.embedding import compare_embedding
+from visutility.monitor.drift.harmful import compare_softmax
+from visutility.monitor.drift.images import compare_images
 from visutility.monitor.drift.report import DriftReport, check_level
 from visutility.monitor.drift.table import compare_tables
 
@@ -13,6 +15,8 @@ from visutility.monitor.drift.table import compare_tables
 KINDS: Mapping[str, Callable[..., DriftReport]] = {
     "table": compare_tables,
     "embedding": compare_embedding,
+    "images": compare_images,
+    "softmax": compare_softmax,
 }
 
 

@@ -76,16 +76,17 @@ class Whitened:
         return min(p, 1.0), square / scale, max(square - scale * first, 0.0) ** 0.5
 
 
-def whitening(features: Floats, shrink: float) -> tuple[Floats, Floats]:
+def whitening(features: Floats, shrink: float, floor: float = 0.0) -> tuple[Floats, Floats]:
     """Return the mean (p,) and the matrix (p, p) that whitens; constant features are left out (zero rows).
 
-    `shrink` in [0, 1] is the weight of the identity beside the correlation matrix.
+    `shrink` in [0, 1] is the weight of the identity beside the correlation matrix. With a `floor`, features count as if
+    independent noise of that standard deviation were added to each.
     """
     mean = features.mean(0)
-    per = inverse_spread(features)
+    per = 1.0 / np.sqrt(features.var(0) + floor**2) if floor else inverse_spread(features)
     scaled = (features - mean) * per
-    size = len(mean)
-    values, vectors = np.linalg.eigh((1.0 - shrink) * (scaled.T @ scaled) / len(scaled) + shrink * np.eye(size))
+    correlation = scaled.T @ scaled / len(scaled) + np.diag((floor * per) ** 2)
+    values, vectors = np.linalg.eigh((1.0 - shrink) * correlation + shrink * np.eye(len(mean)))
     return mean, per[:, None] * (vectors / np.sqrt(values))
 
 
