@@ -93,6 +93,10 @@ def test_embeddings_in_numpy_files_and_the_kind_by_option(files, capsys):
     assert len([one for one in said["columns"] if one["kind"] == "numeric" and one["drifted"]]) == 8
     assert main(["drift", "old.npy", "new.npy", "--fail-on-drift", "--html", "page.html"]) == drift.DRIFT
     assert "vectors" in (files / "page.html").read_text("utf-8")
+    for name, sharp in (("old.npy", 3.0), ("new.npy", 0.5)):
+        logits = sharp * g.normal(size=(300, 5))
+        np.save(name, np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
+    assert main(["drift", "old.npy", "new.npy", "--kind", "softmax", "--fail-on-drift"]) == drift.DRIFT
 
 
 def test_folders_of_images_are_compared_and_the_most_shifted_shown(files, capsys):

@@ -34,7 +34,7 @@ def drift(
         Path, typer.Argument(metavar="CUR", help="The data to judge, of that kind.", show_default=False)
     ],
     kind: Annotated[
-        Literal["table", "embedding", "images"] | None,
+        Literal["table", "embedding", "softmax", "images"] | None,
         typer.Option("--kind", help="What the data are. Default: what the files say.", show_default=False),
     ] = None,
     html: Annotated[

@@ -17,7 +17,7 @@ from visutility.core.errors import EmptyWindow, InvalidData, InvalidImage, NotFo
 from visutility.data.decode import decode, pillow
 from visutility.data.sources import SUFFIXES
 
-Kind: TypeAlias = Literal["table", "embedding", "images"]
+Kind: TypeAlias = Literal["table", "embedding", "softmax", "images"]
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.bz2", ".csv.zst")
 ARROW = {".parquet": "parquet", ".arrow": "ipc", ".feather": "ipc", ".ipc": "ipc"}
 ARRAYS = (".npy", ".npz")
@@ -54,9 +54,9 @@ def read(path: str | Path, kind: Kind | None = None, *, size: int | None = None)
     """Return the window in a file or folder. `size`: make every image of a folder so many pixels wide and high.
 
     CSV, TSV, Parquet and Arrow (Feather) files and folders of Parquet files are tables; NumPy arrays are embeddings
-    (n, d), images (n, h, w) or (n, h, w, c), or tables if `kind` says so; other folders are images, their sub-folders
-    included. Raises `NotFound`, `InvalidData` for what cannot be such a window, `InvalidImage` naming the file, and
-    `MissingExtra` for a folder of images without Pillow.
+    (n, d), images (n, h, w) or (n, h, w, c), or tables or softmax outputs (n, d) if `kind` says so; other folders are
+    images, their sub-folders included. Raises `NotFound`, `InvalidData` for what cannot be such a window,
+    `InvalidImage` naming the file, and `MissingExtra` for a folder of images without Pillow.
     """
     path = Path(path)
     if not path.exists():
@@ -127,7 +127,7 @@ def _arrays(path: Path, kind: Kind | None) -> Window:
         raise InvalidData(f"{path} has the arrays {sorted(deep)}", hint="write the one to compare to a file of its own")
     array = found[deep[0]]
     if array.ndim == 2:
-        return _as(Window(path, "table" if kind == "table" else "embedding", array), kind)
+        return _as(Window(path, kind if kind in ("table", "softmax") else "embedding", array), kind)
     if array.ndim > 4:
         raise InvalidData(
             f"{path} has shape {array.shape}", hint="embeddings are (n, d), images (n, h, w) or (n, h, w, c)"

@@ -124,7 +124,7 @@ def _means(row: ColumnDrift) -> str:
 
 
 def _windows(report: DriftReport, reference: str, current: str) -> Section:
-    what = {"images": "images", "embedding": "vectors"}.get(report.kind, "rows")
+    what = {"images": "images", "embedding": "vectors", "softmax": "predictions"}.get(report.kind, "rows")
     named = f" The kind of change that fits: {report.named}." if report.named else ""
     lead = (
         f"The current window, {current} ({number(report.rows[1])} {what}), against the reference window, {reference} "
