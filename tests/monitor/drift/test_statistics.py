@@ -99,6 +99,15 @@ def test_no_large_value_at_all_in_the_current_window_is_no_evidence_where_they_a
     assert p > 0.5
 
 
+def test_a_linear_statistic_that_hangs_on_a_few_values_is_left_out():
+    """Five values of both signs beside 5,500 zeros: whoever gets one looks drifted to a tail of three moments."""
+    reference, current = np.array([1, 1, 4996, 1, 1]), np.array([0, 0, 499, 0, 1])
+    assert [one.test for one in tests.numeric(reference, current)] == ["spread", "shape", "spike"]
+    assert tests.combine(tests.numeric(reference, current))[1] > 0.1
+    assert not tests.is_settled(np.zeros(3), np.array([1, 2, 3]), 3)
+    assert tests.is_settled(stats.norm.ppf(np.arange(1, 500) / 500), np.ones(499, np.int64), 50)
+
+
 def test_location_of_one_sample_cut_in_two_is_symmetric():
     counts = draw(4).integers(0, 50, (2, 40))
     forth, back = tests.numeric(*counts), tests.numeric(counts[1], counts[0])

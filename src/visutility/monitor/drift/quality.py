@@ -78,8 +78,7 @@ def _constant(name: str, before: ColumnSketch, after: ColumnSketch) -> Iterator[
         value, often = repr(labels[0]), before.counts.get(labels[0], 0)
     else:
         return
-    chance = (often + 1.0) / (before.n + 2.0)
-    if after.n * math.log(chance) < math.log(CHANCE):
+    if share(often, before.n, after.n, after.n).p_value < CHANCE:
         yield Finding("constant", name, "broken", 1.0, f"all values are {value}; the reference window has more")
 
 
