@@ -25,48 +25,42 @@ def equal(one, other):
 # -- the arithmetic --------------------------------------------------------------------------------------------------
 
 
-def test_the_winnings_are_those_of_the_plain_recursion():
-    """Equations (1) to (4) of the page, in plain Python, on one stream, without an alarm."""
-    values = rng(0, "plain").beta(2, 8, 16 * 70).astype(np.float32)
-    on_grid(values)
-    detector = EProcess(arl=1e12)
-    state, _ = detector.update(detector.fresh(1), values)
+def plain(sums):
+    """Equations (1) to (4) of the page in plain Python: winnings and regret of one stream after each of its blocks."""
     wealth, total, rate = [0.0] * 4, 0.0, 0.5
-    bases, fits = [(0, 0.0), (0, 0.0)], [0.0, 0.0]  # the base and what is kept: (blocks, sum), log-likelihood
-    history = []
-    for block in range(70):
-        s = float(values[16 * block : 16 * block + 16].sum())
+    base, kept, history, told = 0, 0, [], []  # base and kept: blocks before them
+    for n, s in enumerate(sums, start=1):
         for k in range(4):
             tilt = 0.4 * 2**k
             wealth[k] = (wealth[k] + 16) * math.exp(tilt * s - 16 * math.log(1 + rate * (math.exp(tilt) - 1)))
         history.append((s, rate))
-        total, n = total + s, block + 1
-        if n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64):
+        told.append((list(wealth), regret(history[base:])))
+        total += s
+        if n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128):
             if n in (4, 16, 64):
-                first, last = bases[0][0], bases[1][0]
-                lost = best(history[first:last]) - fits[1]
-                wealth = [w * math.exp(-max(lost, 0.0)) for w in wealth]
-                bases, fits = [bases[1], (n, total)], [0.0, likelihood(history[last:])]
+                wealth = [w * math.exp(-regret(history[base:kept])) for w in wealth]
+                base, kept = kept, n
             rate = (total + 0.5) / (16 * n + 1)
+    return told
+
+
+def regret(history):
+    """By how much the best single mean explains blocks better than the rates that were bet against."""
+    total, size = sum(s for s, _ in history), 16 * len(history)
+    used = sum(s * math.log(rate) + (16 - s) * math.log(1 - rate) for s, rate in history)
+    best = sum(x * math.log(x / size) for x in (total, size - total) if x > 0)
+    return max(best - used, 0.0)
+
+
+def test_the_winnings_are_those_of_the_plain_recursion():
+    values = rng(0, "plain").beta(2, 8, 16 * 70).astype(np.float32)
+    on_grid(values)
+    detector = EProcess(arl=1e12)
+    state, _ = detector.update(detector.fresh(1), values)
+    wealth, lost = plain(values.reshape(70, 16).sum(axis=1).tolist())[-1]
     np.testing.assert_allclose(state.wealth[:, 0], wealth, rtol=1e-3)
-    regret = best(history[bases[0][0] :]) - likelihood(history[bases[0][0] :])
-    np.testing.assert_allclose(universal.regret(state), [max(regret, 0.0)], rtol=1e-4)
-    assert state.rate[0] == pytest.approx((history_sum(history[:64]) + 0.5) / (16 * 64 + 1))
-
-
-def history_sum(history):
-    return sum(s for s, _ in history)
-
-
-def likelihood(history):
-    return sum(s * math.log(rate) + (16 - s) * math.log(1 - rate) for s, rate in history)
-
-
-def best(history):
-    if not history:
-        return 0.0
-    mean = history_sum(history) / (16 * len(history))
-    return likelihood([(s, mean) for s, _ in history])
+    np.testing.assert_allclose(universal.regret(state), [lost], rtol=1e-4)
+    assert state.rate[0] == pytest.approx((values[: 16 * 64].sum() + 0.5) / (16 * 64 + 1))
 
 
 @pytest.mark.parametrize("rate", [1e-6, 0.02, 0.3, 0.7, 0.999])
@@ -261,6 +255,65 @@ def test_streams_without_a_reference_learn_from_their_first_values():
 # -- the theorem -----------------------------------------------------------------------------------------------------
 
 
+def largest_mean_evidence():
+    """The largest mean, over the rate of independent errors, of the evidence after three blocks: by enumeration.
+
+    All 17^3 sums of three blocks, weighed exactly; at most 48 by the theorem. No chance is involved.
+    """
+    detector = EProcess(arl=1e12)
+    sums = np.stack(np.meshgrid(*[np.arange(17)] * 3, indexing="ij")).reshape(3, -1)
+    values = (np.arange(16) < sums.T[:, :, None]).reshape(-1, 48)
+    state, _ = detector.update(detector.fresh(len(values)), values)
+    state.regret[:] = universal.regret(state)
+    evidence = detector.scores(state)
+    rates = np.linspace(0.01, 0.99, 99)
+    return max(float(stats.binom.pmf(sums, 16, rate).prod(axis=0) @ evidence) for rate in rates)
+
+
+def test_the_mean_of_the_evidence_is_at_most_the_number_of_values():
+    assert largest_mean_evidence() <= 48.0
+
+
+def test_a_detector_that_takes_its_baseline_for_the_truth_is_caught(monkeypatch):
+    monkeypatch.setattr(universal, "_regret", lambda fit, total, rest: np.zeros(len(fit), np.float32))
+    assert largest_mean_evidence() > 48.0
+
+
+def test_the_evidence_is_bounded_by_a_martingale_that_is_tight():
+    """M of the true mean, which the evidence is the least of over all means, has mean 48 to within rounding."""
+    detector = EProcess(arl=1e12)
+    sums = np.stack(np.meshgrid(*[np.arange(17)] * 3, indexing="ij")).reshape(3, -1)
+    state, _ = detector.update(detector.fresh(sums.shape[1]), (np.arange(16) < sums.T[:, :, None]).reshape(-1, 48))
+    for rate in (0.02, 0.1, 0.5, 0.9):
+        ones = sums.sum(axis=0)
+        weight = np.exp(universal.fit(state) - ones * math.log(rate) - (48 - ones) * math.log(1 - rate))
+        known = universal.won(state) / 4.0 * weight
+        assert stats.binom.pmf(sums, 16, rate).prod(axis=0) @ known == pytest.approx(48.0, rel=1e-4)
+
+
+def alarms_where_the_evidence_reaches(arl, detector):
+    """Whether each of 400 streams of errors at .5 has its first alarm at the block where plain evidence reaches arl."""
+    values = errors(0.5, "arl", shape=(400, 1600))
+    _, said = detector.update(detector.fresh(400), values)
+    first = {verdict.stream: (verdict.position + 1) // 16 - 1 for verdict in reversed(list(said))}
+    assert len(first) > 100
+    for stream, row in enumerate(values.reshape(400, 100, 16).sum(axis=2).tolist()):
+        told = [sum(wealth) / 4 * math.exp(-lost) / arl for wealth, lost in plain(row)]
+        last = first.get(stream, len(told))
+        if max(told[:last], default=0.0) >= 1.001 or (last < len(told) and told[last] < 0.999):
+            return False
+    return True
+
+
+def test_an_alarm_comes_exactly_where_the_evidence_reaches_arl():
+    assert alarms_where_the_evidence_reaches(100.0, EProcess(arl=100.0))
+
+
+@pytest.mark.parametrize("wrong", [0.9, 1.1])
+def test_a_threshold_a_tenth_off_is_caught(wrong):
+    assert not alarms_where_the_evidence_reaches(100.0, EProcess(arl=100.0 * wrong))
+
+
 def dependent(draw, runs, n):
     """Values with conditional mean .3 whose spread depends on the past: calm after a large value."""
     values, wild = np.empty((runs, n), np.float32), np.ones(runs, np.bool_)
@@ -285,7 +338,8 @@ NULLS = {
 def test_false_alarms_stay_within_the_promise_while_the_mean_is_learnt(null):
     """First alarms within T = arl / 4 values from the first value on, of 4,000 streams: at most 1/4 may have one.
 
-    A detector that keeps its promise fails with probability at most 1e-6.
+    A detector that keeps its promise fails with probability at most 1e-6. The promise is far from tight here, so that
+    only a grossly wrong detector would fail: what is tight is above.
     """
     runs, arl = 4000, 8000
     fleet = Fleet(EProcess(arl=arl), streams=runs)
