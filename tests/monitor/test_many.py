@@ -116,6 +116,21 @@ def test_one_e_process_is_valid_at_all_times_and_the_plain_score_is_not():
     assert (np.max(scores / np.arange(2, 402, 2)[:, None], axis=0) >= 10).sum() > most
 
 
+def test_the_e_process_holds_for_scores_that_are_less_than_an_e_sr():
+    """`eprocess` learns its mean: its settled score is below the e-SR process of the true mean, and its increments are
+    not those of one. 3,000 unchanged streams of 1,600 values: P(e >= 1/.2 ever) <= .2, fails with probability 1e-6.
+    """
+    detector, settings = make_detector("eprocess", arl=1e12), StreamFDR(horizon=1000)
+    g = rng(3, "learnt")
+    state, kept, ever = detector.init(3000), settings.init(3000), np.full(3000, -math.inf)
+    for _ in range(50):
+        state, verdicts = detector.update(state, (g.random((3000, 32)) < 0.1).astype(np.float32))
+        score = np.where(verdicts.alarm, verdicts.evidence, detector.settled(state))
+        kept, found = settings.update(kept, score, 32, verdicts.alarm)
+        ever = np.maximum(ever, found.log_evidence)
+    assert 0 < (ever >= math.log(5)).sum() <= binom.isf(1e-6, 3000, 0.2)
+
+
 def test_evidence_is_the_score_times_a_density_of_the_age():
     ages = np.arange(0, 4_000_000)
     density = np.exp(StreamFDR(horizon=100)._density(ages))

@@ -7,7 +7,7 @@ them best. `docs/detector-eprocess.md` has the theorem and its proof.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import numpy as np
@@ -113,6 +113,10 @@ class EProcess(AbstractDetector[EProcessState]):
         score *= np.float32(1.0 / BETS)
         score *= np.exp(-state.regret)
         return score.astype(np.float64)
+
+    def settled(self, state: EProcessState) -> Floats:
+        """Return the scores less the regret that there is now, as at an alarm: what the theorem is about."""
+        return self.scores(replace(state, regret=universal.regret(state)))
 
     def evidence(self, state: EProcessState, stream: int = 0) -> dict[str, float]:
         """Return the score, the baseline, and the mean that the bet which has won most is best against."""
