@@ -65,10 +65,11 @@ class StreamFDR:
     """Report streams so that on average at most `level` of what is reported at any moment is reported falsely.
 
     A report is false when the stream has not been worse than its reference since it was last restarted. The scores
-    S have to be those of an e-SR detector (`e-detector`; `settled` of `eprocess`): at most a sum, over all starting points j, of
-    processes that start at 1 and whose mean never rises while the stream is no worse. Then w(n) S is an e-process for
-    any falling density w of a stream's age n; here w(n) = 1 / ((h + n) (1 + log(1 + n / h))^2), which has half its
-    mass before n = `horizon`. Where the detector alarms and starts afresh, half of the evidence is put on what comes.
+    S have to be those of an e-SR detector (`e-detector`; `settled` of `eprocess`): at most a sum, over all starting
+    points j, of processes that start at 1 and whose mean never rises while the stream is no worse. Then w(n) S is an
+    e-process for any falling density w of a stream's age n; here w(n) = 1 / ((h + n) (1 + log(1 + n / h))^2), which has
+    half its mass before n = `horizon`. Where the detector alarms and starts afresh, half of the evidence is put on what
+    comes.
 
     Unlike a mean run length this does not wear off: while no stream is worse, the probability that any is reported,
     ever, is at most `level`. Evidence grows no further than a detector's `arl` lets it: give that 1e12. 32 bytes a
