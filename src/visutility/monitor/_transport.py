@@ -16,7 +16,7 @@ from visutility.monitor.state import Floats, Ints
 
 _SMOOTHING = (3e-2, 1e-2, 3e-3, 1e-3)  # of the dual, coarse to fine
 _CELLS = 1_000_000  # scores that the transport looks at, at most; more rows are drawn
-_ROWS = 5_000  # but never fewer rows than this
+_ROWS = 2_000  # but never fewer rows than this
 _RUNNER_UP = 32  # classes up to which the runner-up is looked at; above, confidence in fifths
 _BITS = 0.001  # added to every count: a cell never seen with a class is not impossible
 _PASSES = 300
@@ -48,7 +48,7 @@ def transport_gain(scores: Floats, shares: Floats, seed: int = 0) -> float:
             value = smoothing * float((np.log(total) + largest).mean()) + float(shares @ v)
             return value, shares - (weights / total).mean(0)
 
-        options = {"maxiter": 200, "ftol": 1e-10, "gtol": 1e-5}
+        options = {"maxiter": 100, "ftol": 1e-8, "gtol": 1e-5}
         prices = minimize(dual, prices, jac=True, method="L-BFGS-B", options=options).x
     return float((scores - prices).max(1).mean() + shares @ prices)
 
@@ -83,10 +83,11 @@ def unexplained(mixture: Mixture, scores: Floats) -> float:
     n = len(scores)
     now = np.bincount(_cells(scores, mixture.edges), minlength=mixture.cells.shape[1]) / n
     seen = now > 0.0
+    inside = np.ascontiguousarray(mixture.cells[:, seen])
     shares = np.full(len(mixture.shares), 1.0 / len(mixture.shares))
     for _ in range(_PASSES):
         before = shares
-        shares = shares * (mixture.cells[:, seen] @ (now[seen] / (shares @ mixture.cells[:, seen])))
+        shares = shares * (inside @ (now[seen] / (shares @ inside)))
         shares /= shares.sum()
         if float(np.abs(shares - before).max()) < 1e-7:
             break

@@ -26,6 +26,7 @@ Method = Literal["auto", "confidence", "transport"]
 _MOVED = 0.05  # distance of the labels said, beyond sampling, from which transport counts in full
 _EXPLAINED = (0.4, 0.6)  # part of the change that class shares do not explain: below not, above in full
 _DROP, _UNLIKE = 0.54, 0.016  # model error at 95 %: this part of the estimated change, this much at full unlikeness
+_LUCK = 2.0  # rows
 _SMALLEST = 30  # labelled rows
 _BINS = 20  # of the predictions, in regression
 
@@ -154,8 +155,8 @@ def _two_classes(known: Floats, labels: Ints, new: Floats) -> _Found:
     learnt = isotonic(known[:, 1], labels == 1)
     expected = [_of_what_is_said(scores[:, 1], learnt(scores[:, 1])) for scores in (known, new)]
     value = float(right.mean() + expected[1].mean() - expected[0].mean())
-    variance = float((expected[1] * (1.0 - expected[1])).mean()) / len(new)
-    variance += float(np.var(right - expected[0])) / len(known)
+    variance = _variance(float((expected[1] * (1.0 - expected[1])).mean()), len(new))
+    variance += _variance(float(np.var(right - expected[0])), len(known))
     reference = float(right.mean())
     return _Found(min(max(value, 0.0), 1.0), reference, "binary", variance, 0.0, {"confidence": value})
 
@@ -179,10 +180,15 @@ def _many_classes(known: Floats, labels: Ints, new: Floats, weight: float | None
         low, high = _EXPLAINED
         weight = min(moved / _MOVED, 1.0) * min(max((unlike - low) / (high - low), 0.0), 1.0)
     value = min(max(confidence + weight * (transport - confidence), 0.0), 1.0)
-    variance = max(value * (1.0 - value), 0.25 / (len(new) + 1.0)) / len(new)
-    variance += float(np.var(right - before.max(1))) / len(known)
+    variance = _variance(value * (1.0 - value), len(new))
+    variance += _variance(float(np.var(right - before.max(1))), len(known))
     parts = {"confidence": confidence, "transport": transport, "weight": weight, "moved": moved, "unlike": unlike}
     return _Found(value, accuracy, "multiclass", variance, unlike, parts | {"temperature": temperature})
+
+
+def _variance(of_one: float, n: int) -> float:
+    """Variance of a share of n rows; where none was wrong, one or two may have been by luck (as Agresti & Coull)."""
+    return of_one / n + _LUCK / n**2
 
 
 def _regression(known: Floats, labels: Floats, new: Floats) -> _Found:

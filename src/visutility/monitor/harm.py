@@ -5,6 +5,7 @@ the labels say, is the data whole. The line between change and harm is that of P
 the reference's by more than a tolerance. `docs/harm.md` has the table.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, final
@@ -72,7 +73,7 @@ def judge_harm(
     drift: bool | float | None,
     estimate: Estimate | None = None,
     risk: Risk | None = None,
-    broken: tuple[str, ...] = (),
+    broken: Sequence[str] = (),
     *,
     tolerance: float = 0.05,
     level: float = 0.05,
@@ -92,7 +93,7 @@ def judge_harm(
         if not 0.0 <= value <= 1.0 and not (name == "tolerance" and value > 0.0 and estimate is not None):
             raise InvalidSetting(f"{name} {value!r} is not in [0, 1]", hint="give a share, such as 0.05")
     changed = _changed(drift, level)
-    kind, words = _kind(changed, estimate, risk, broken, tolerance)
+    kind, words = _kind(changed, estimate, risk, tuple(broken), tolerance)
     return Harm(kind, words, tolerance, changed, estimate, risk, tuple(broken))
 
 

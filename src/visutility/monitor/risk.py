@@ -176,7 +176,7 @@ class Steps:
 def advance(state: RiskState, x: Floats, wanted: float) -> Steps:
     """Return the sums of a state after each of the losses `x`, shape (n,), added in order.
 
-    The bets are the predictable plug-in of Waudby-Smith & Ramdas (2024), equation (26):
+    The bets are the predictable plug-in of Waudby-Smith & Ramdas (2024), section 3.2:
     lambda_t = min(sqrt(2 wanted / (v_{t-1} t log(1 + t))), c), with the variance of the losses before t.
     """
     t = state.seen + np.arange(1, len(x) + 1)
