@@ -18,6 +18,7 @@ from visutility.monitor import (
     PageHinkley,
     Ranks,
     Rolling,
+    Seasonal,
     StepDetector,
     StreamState,
 )
@@ -104,6 +105,7 @@ CASES = [
         arl=2000,
         growing=True,
     ),
+    DetectorCase("seasonal", Seasonal(period=4, phases=2, arl=2000), losses(0.2), losses(0.4), arl=2000, growing=True),
     DetectorCase("rolling", Rolling(arl=2000, allowed=0.0, low=0.0, high=1.0), errors(0.05), errors(0.4), arl=2000),
     DetectorCase("rolling, losses", Rolling(arl=2000, allowed=0.0, window=50), losses(0.2), losses(0.5), arl=2000),
     DetectorCase(

@@ -2,7 +2,7 @@
 
 from visutility.monitor.alerts import AlertList, AlertRules, Changes, Incident, Ranked
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
-from visutility.monitor.detectors import DETECTORS, Adwin, Cusum, EDetector, EProcess, PageHinkley, Ranks, Rolling
+from visutility.monitor.detectors import DETECTORS, Adwin, Cusum, EDetector, EProcess, PageHinkley, Ranks, Rolling, Seasonal
 from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, TableSketch, compare, sketch
 from visutility.monitor.estimate import Estimate, estimate_performance
 from visutility.monitor.explain import Explanation, Groups
@@ -55,6 +55,7 @@ __all__ = [
     "RiskState",
     "RiskTracker",
     "Rolling",
+    "Seasonal",
     "Score",
     "Slice",
     "StepDetector",

@@ -10,6 +10,7 @@ from visutility.monitor.detectors.eprocess import EProcess
 from visutility.monitor.detectors.page_hinkley import PageHinkley
 from visutility.monitor.detectors.ranks import Ranks
 from visutility.monitor.detectors.rolling import Rolling
+from visutility.monitor.detectors.seasonal import Seasonal
 
 DETECTORS: dict[str, type[AbstractDetector[Any]]] = {
     "adwin": Adwin,
@@ -19,6 +20,7 @@ DETECTORS: dict[str, type[AbstractDetector[Any]]] = {
     "page_hinkley": PageHinkley,
     "ranks": Ranks,
     "rolling": Rolling,
+    "seasonal": Seasonal,
 }
 
-__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "EProcess", "PageHinkley", "Ranks", "Rolling"]
+__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "EProcess", "PageHinkley", "Ranks", "Rolling", "Seasonal"]
