@@ -179,6 +179,12 @@ def test_declared_labels_are_labels_whatever_they_hold():
     ("wrong", "match"),
     [
         (3.0, "is not a table"),
+        (None, "is not a table"),
+        ([[1.0, 2.0], [3.0]], "is not a table"),
+        ([{"x": 1.0}, {"x": 2.0}], "column 'x' has shape"),
+        (pd.Series([1.0, 2.0]), "is not a table"),
+        (pa.chunked_array([[1.0, 2.0]]), "is not a table"),
+        (np.array([{}, {}]), r"shape \(2,\) is not a table"),
         ("text", "is not a table"),
         ({"x": [1.0, 2.0], "y": [1.0]}, "unequal length"),
         ({"x": np.zeros((2, 2))}, "column 'x' has shape"),

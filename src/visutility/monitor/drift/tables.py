@@ -50,13 +50,22 @@ def tables(value: Any) -> Iterator[Any]:
     if is_table(value):
         return iter([value])
     if isinstance(value, (list, tuple)) and not (value and is_table(value[0])):
-        return iter([np.asarray(value)])
+        return iter([_rows(value)])
     if isinstance(value, (Iterator, list, tuple)):
         return iter(value)
     raise InvalidData(
         f"a {type(value).__name__} is not a table",
         hint="pass a mapping of arrays, a 2-D array, a pandas or Arrow table, or an iterator of these",
     )
+
+
+def _rows(value: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise InvalidData(
+            f"a {type(value).__name__} is not a table: {error}", hint="give all rows one length"
+        ) from None
 
 
 def blocks(
@@ -86,7 +95,7 @@ def blocks(
 def length(table: Any) -> int | None:
     """Return how many rows a table in memory has, None for a stream that can be read once."""
     if isinstance(table, Mapping):
-        return min((len(column) for column in table.values()), default=0)
+        return min((len(column) for column in table.values() if hasattr(column, "__len__")), default=0)
     if isinstance(table, np.ndarray) or _is_frame(table) or hasattr(table, "num_rows") or hasattr(table, "height"):
         return len(table)
     return None
@@ -179,12 +188,14 @@ def _array(column: Any) -> NDArray[Any]:
 def _of_arrow(table: Any) -> Iterator[tuple[dict[str, Any], int]]:
     import pyarrow
 
-    if length(table) is not None:
-        parts: Any = [table if isinstance(table, pyarrow.Table) else pyarrow.table(table)]
-    elif hasattr(table, "__arrow_c_stream__"):
-        parts = pyarrow.RecordBatchReader.from_stream(table)
-    else:
-        parts = [pyarrow.table(table)]
+    try:
+        if hasattr(table, "__arrow_c_stream__") and length(table) is None:
+            parts: Any = pyarrow.RecordBatchReader.from_stream(table)
+        else:
+            parts = [table if isinstance(table, pyarrow.Table) else pyarrow.table(table)]
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        problem = f"a {type(table).__name__} is not a table: {error}"
+        raise InvalidData(problem, hint="pass a table or record batches, not a single column") from None
     for part in parts:
         _refuse_repeats(part.schema.names)
         yield dict(zip(part.schema.names, part.columns, strict=True)), part.num_rows
