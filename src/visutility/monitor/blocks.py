@@ -93,17 +93,8 @@ def block_sums(blocks: Singles) -> Singles:
     return sums
 
 
-def fits(values: NDArray[Any], low: float, high: float) -> bool:
-    """Return whether all values are in [low, high]. One pass over float32 in [0, 1]; may say no of a negative zero."""
-    if values.size == 0 or (values.dtype.kind == "b" and low <= 0.0 and high >= 1.0):
-        return True
-    if values.dtype == np.float32 and (low, high) == (0.0, 1.0):
-        return bool(values.view(np.uint32).max() <= _ONE)  # bits of floats of one sign are in the order of the floats
-    return bool(values.min() >= low and values.max() <= high)
-
-
-def from_unit(values: NDArray[Any], out: Singles) -> None:
-    """Write values in [0, 1] on the grid."""
+def from_unit(values: NDArray[Any], out: Singles) -> bool:
+    """Write values on the grid and say whether they are in [0, 1], but for what rounding takes away at the ends."""
     if values.dtype == np.float32:
         np.add(values, _ROUND, out=out)
         np.subtract(out, _ROUND, out=out)
@@ -111,6 +102,7 @@ def from_unit(values: NDArray[Any], out: Singles) -> None:
         out[...] = values
         if values.dtype.kind == "f":
             on_grid(out)
+    return out.size == 0 or bool(out.view(np.uint32).max() <= _ONE)  # the bits of floats from 0 on are in their order
 
 
 def on_grid(values: Singles) -> None:

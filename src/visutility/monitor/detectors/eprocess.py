@@ -15,7 +15,7 @@ from scipy import special
 
 from visutility.core.errors import InvalidObservation, InvalidSetting
 from visutility.monitor import universal
-from visutility.monitor.blocks import BLOCK, Closed, Singles, block_sums, dense, fits, from_unit, on_grid, ragged
+from visutility.monitor.blocks import BLOCK, Closed, Singles, block_sums, dense, from_unit, on_grid, ragged
 from visutility.monitor.detector import AbstractDetector, Level, Values, Verdict, Verdicts
 from visutility.monitor.state import Bools, Floats, Ints, arrays, join, put, take
 from visutility.monitor.universal import BETS, TILTS, EProcessState
@@ -111,7 +111,8 @@ class EProcess(AbstractDetector[EProcessState]):
         """Return what the bets have won, from 0 to `arl`, less the regret when last looked at."""
         score = universal.won(state)
         score *= np.float32(1.0 / BETS)
-        score *= np.exp(-state.regret)
+        lost = np.negative(state.regret)
+        score *= np.exp(lost, out=lost)
         return score.astype(np.float64)
 
     def settled(self, state: EProcessState) -> Floats:
@@ -153,6 +154,7 @@ class EProcess(AbstractDetector[EProcessState]):
         """Take closed blocks of some rows; the verdicts on them."""
         rows, sums, total = closed.rows, closed.sums, len(work.seen)
         found: list[Verdict] = []
+        room = np.empty((BETS, min(_PIECE, total)), np.float32)
         if isinstance(rows, slice) or _DENSE * len(rows) > total:
             mask = None
             if not isinstance(rows, slice):
@@ -161,26 +163,30 @@ class EProcess(AbstractDetector[EProcessState]):
             for first in range(0, total, _PIECE):
                 piece = slice(first, min(first + _PIECE, total))
                 where = None if mask is None else mask[piece]
-                found += self._close(_view(work, piece), sums[:, piece], before[piece], first, where)
+                part = _view(work, piece)
+                found += self._close(part, sums[:, piece], before[piece], first, where, room[:, : len(part.seen)])
         else:
             part = take(work, rows)
-            said = self._close(part, sums, before[rows], 0, None)
+            said = self._close(part, sums, before[rows], 0, None, np.empty_like(part.wealth))
             put(work, rows, part)
             found = [verdict._replace(stream=int(rows[verdict.stream])) for verdict in said]
         return found
 
-    def _close(self, work: EProcessState, sums: Singles, before: Ints, first: int, mask: Bools | None) -> list[Verdict]:
+    def _close(
+        self, work: EProcessState, sums: Singles, before: Ints, first: int, mask: Bools | None, room: Singles
+    ) -> list[Verdict]:
         """Advance all rows, or those of the mask, by n blocks, sums (n, r), in place; the alarms.
 
-        `before` (r,) is how many values each row had seen before the batch, and `first` the number of the first row.
+        `before` (r,) is how many values each row had seen before the batch, `first` the number of the first row, and
+        `room` (k, r) to work in.
         """
         found: list[Verdict] = []
         least, at = np.float32(self.arl), 0
-        factor = np.empty_like(work.wealth)
         while at < len(sums):
-            gap = min(len(sums) - at, int((work.due - work.blocks).min()), 256)
+            wait = int((work.due - work.blocks).min())
+            gap = min(len(sums) - at, wait, 256)
             for step in range(at, at + gap):
-                universal.bet(work, sums[step], factor, mask)
+                universal.bet(work, sums[step], room, mask)
                 if work.wealth.max() >= least:
                     universal.add(work, sums[at : step + 1], mask)
                     found += self._look(work, before, first, step)
@@ -189,7 +195,8 @@ class EProcess(AbstractDetector[EProcessState]):
             else:
                 universal.add(work, sums[at : at + gap], mask)
             at += gap
-            universal.refresh(work)
+            if gap == wait:
+                universal.refresh(work)
         return found
 
     def _look(self, work: EProcessState, before: Ints, first: int, block: int) -> list[Verdict]:
@@ -227,14 +234,11 @@ class EProcess(AbstractDetector[EProcessState]):
 
     def _unit(self, values: Values, out: Singles) -> None:
         """Check a piece of values and write them scaled to [0, 1], larger is worse, on the grid."""
-        low, high = self._ends()
-        if not fits(values, low, high):
-            self.checked(values)
-        if (low, high, self.direction) == (0.0, 1.0, "rise"):
-            from_unit(values, out)
-        else:
-            out[...] = self.oriented(values.astype(np.float64))
-            on_grid(out)
+        if self._ends() == (0.0, 1.0) and self.direction == "rise":
+            if not from_unit(values, out):
+                self.checked(values)
+        elif not from_unit(self.oriented(self.checked(values)), out):
+            out.clip(0.0, 1.0, out=out)
 
     def _ends(self) -> tuple[float, float]:
         return (0.0 if self.low is None else self.low), (1.0 if self.high is None else self.high)
