@@ -189,13 +189,13 @@ def covered(runs, half=1.0, mean=0.0):
 
 @pytest.mark.parametrize("mean", [0.0, 1.0])
 def test_the_interval_covers_at_its_level_where_confidence_keeps_its_meaning(mean):
-    """binom.ppf(1e-6, 400, .95) = 356; an interval of half the width covers about two thirds and fails."""
-    limit = stats.binom.ppf(1e-6, 400, 0.95)
-    assert covered(400, mean=mean) >= limit
+    """binom.ppf(1e-6, 200, .95) = 173; an interval of half the width covers about two thirds and fails."""
+    limit = stats.binom.ppf(1e-6, 200, 0.95)
+    assert covered(200, mean=mean) >= limit
 
 
 def test_an_interval_of_half_the_width_fails_that_test():
-    assert covered(400, half=0.5) < stats.binom.ppf(1e-6, 400, 0.95)
+    assert covered(200, half=0.5) < stats.binom.ppf(1e-6, 200, 0.95)
 
 
 def prices(n, seed, mean=0.0):

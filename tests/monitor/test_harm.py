@@ -126,7 +126,7 @@ def harm_found(tolerance, excess, names, bound=True, size=300, seeds=200, length
 
 @pytest.mark.slow
 def test_the_promise_holds_over_learnt_references_where_it_is_tight():
-    """A risk worse by exactly the tolerance is no harm; binom.isf(1e-6, 200, .1) = 42, half of that is spent."""
+    """A risk worse by exactly the tolerance is no harm; binom.isf(1e-6, 200, .1) = 43, half of that is spent."""
     assert harm_found(0.05, 0.05, ["tight"]) <= stats.binom.isf(1e-6, 200, 0.1)
 
 
