@@ -18,7 +18,7 @@ BLOCK = 16
 GRID = 2.0**-12
 _ROUND = np.float32(2.0**11)  # float32 from 2^11 to 2^12 are the multiples of 2^-12
 _ONE = np.float32(1.0).view(np.uint32)
-_PIECE = 1 << 16  # values at a time
+_PIECE = 1 << 17  # values at a time
 _SHIFT = 4  # 2^4 values to a block
 _NONE = 65_535
 _PACK = 1 << 20  # a packed count and sum are exact for fewer values than this
@@ -30,10 +30,10 @@ Unit = Callable[[NDArray[Any], Singles], None]  # checks values and writes them,
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Blocks that a batch has filled: the next `len(sums)` blocks of each of these rows."""
+    """Blocks that a batch has filled: the next n blocks of each of these rows."""
 
     rows: slice | Ints  # r of them
-    sums: Singles  # (n, r)
+    sums: Singles  # (r, n)
 
 
 def dense(values: NDArray[Any], seen: Ints, part: Singles, unit: Unit) -> tuple[list[Closed], Singles]:
@@ -45,12 +45,12 @@ def dense(values: NDArray[Any], seen: Ints, part: Singles, unit: Unit) -> tuple[
         return [], part
     if (seen == seen[0]).all():
         closed, after = _aligned(values, int(seen[0]) % BLOCK, part, unit)
-        return [closed] if len(closed.sums) else [], after
+        return [closed] if closed.sums.size else [], after
     after, found, fill = part.copy(), [], seen & (BLOCK - 1)
     for at in np.unique(fill).tolist():
         rows = np.flatnonzero(fill == at)
         closed, after[rows] = _aligned(values[rows], at, part[rows], unit)
-        if len(closed.sums):
+        if closed.sums.size:
             found.append(Closed(rows, closed.sums))
     return found, after
 
@@ -62,7 +62,7 @@ def _aligned(values: NDArray[Any], fill: int, part: Singles, unit: Unit) -> tupl
     whole = (k - head) // BLOCK
     tail = k - head - whole * BLOCK
     closing = int(fill > 0 and fill + head == BLOCK)
-    sums = np.empty((closing + whole, size), np.float32)
+    sums = np.empty((size, closing + whole), np.float32)
     lead, rest = part.copy(), np.zeros(size, np.float32)
     step = max(_PIECE // k, 1)
     buffer = np.empty((min(step, size), k), np.float32)
@@ -70,27 +70,28 @@ def _aligned(values: NDArray[Any], fill: int, part: Singles, unit: Unit) -> tupl
         last = min(first + step, size)
         units = buffer[: last - first]
         unit(values[first:last], units)
-        if whole:
-            middle = units[:, head : head + whole * BLOCK]
-            sums[closing:, first:last] = block_sums(middle).reshape(-1, whole).T
+        if whole and not closing and not tail:
+            block_sums(units, sums[first:last])
+        elif whole:
+            middle = np.ascontiguousarray(units[:, head : head + whole * BLOCK])
+            sums[first:last, closing:] = block_sums(middle, np.empty((last - first, whole), np.float32))
         if head:
             lead[first:last] += units[:, :head] @ np.ones(head, np.float32)
         if tail:
             rest[first:last] = units[:, k - tail :] @ np.ones(tail, np.float32)
     if closing:
-        sums[0] = lead
-    return Closed(slice(None), sums), rest if len(sums) else lead + rest
+        sums[:, 0] = lead
+    return Closed(slice(None), sums), rest if sums.size else lead + rest
 
 
-def block_sums(blocks: Singles) -> Singles:
-    """Return the sums of consecutive blocks of values on the grid, shape (a, b BLOCK) -> (a b,)."""
-    flat = np.ascontiguousarray(blocks).reshape(-1)
-    even = len(flat) // (2 * BLOCK) * 2 * BLOCK
-    sums = np.empty(len(flat) // BLOCK, np.float32)
-    np.matmul(flat[:even].reshape(-1, 2 * BLOCK), _PAIR, out=sums[: even // BLOCK].reshape(-1, 2))
-    if even < len(flat):
-        sums[-1] = flat[even:].sum()
-    return sums
+def block_sums(units: Singles, out: Singles) -> Singles:
+    """Write the sums of the blocks of values on the grid, shape (a, b BLOCK) -> (a, b); both without gaps in memory."""
+    flat, sums = units.reshape(-1), out.reshape(-1)
+    even = len(sums) // 2 * 2
+    np.matmul(flat[: even * BLOCK].reshape(-1, 2 * BLOCK), _PAIR, out=sums[:even].reshape(-1, 2))
+    if even < len(sums):
+        sums[-1] = flat[even * BLOCK :].sum()
+    return out
 
 
 def from_unit(values: NDArray[Any], out: Singles) -> bool:
@@ -141,9 +142,9 @@ def ragged(units: Singles, ids: Ints, fill: Ints, part: Singles) -> tuple[list[C
             if many == 1:
                 first[np.searchsorted(once, rows)] = sums[0]
             else:
-                found.append(Closed(rows, sums.astype(np.float32)))
+                found.append(Closed(rows, sums.T.astype(np.float32)))
     if len(once):
-        found.append(Closed(once, first[None]))
+        found.append(Closed(once, first[:, None]))
     return found, counts, after
 
 

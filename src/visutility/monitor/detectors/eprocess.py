@@ -78,8 +78,9 @@ class EProcess(AbstractDetector[EProcessState]):
             one = self.fresh(1)
             units = window.astype(np.float32)
             on_grid(units)
-            for sums in block_sums(units[None, : len(units) // BLOCK * BLOCK]):
-                universal.add(one, sums.reshape(1, 1))
+            blocks = len(units) // BLOCK
+            for sums in block_sums(units[: blocks * BLOCK], np.empty((blocks, 1, 1), np.float32)):
+                universal.add(one, sums)
                 universal.refresh(one)
             universal.keep(one)
             parts.append(one)
@@ -158,16 +159,16 @@ class EProcess(AbstractDetector[EProcessState]):
         if isinstance(rows, slice) or _DENSE * len(rows) > total:
             mask = None
             if not isinstance(rows, slice):
-                mask, some, sums = np.zeros(total, np.bool_), sums, np.zeros((len(sums), total), np.float32)
-                mask[rows], sums[:, rows] = True, some
+                mask, some, sums = np.zeros(total, np.bool_), sums, np.zeros((total, sums.shape[1]), np.float32)
+                mask[rows], sums[rows] = True, some
             for first in range(0, total, _PIECE):
                 piece = slice(first, min(first + _PIECE, total))
                 where = None if mask is None else mask[piece]
-                part = _view(work, piece)
-                found += self._close(part, sums[:, piece], before[piece], first, where, room[:, : len(part.seen)])
+                part, columns = _view(work, piece), np.ascontiguousarray(sums[piece].T)
+                found += self._close(part, columns, before[piece], first, where, room[:, : len(part.seen)])
         else:
-            part = take(work, rows)
-            said = self._close(part, sums, before[rows], 0, None, np.empty_like(part.wealth))
+            part, columns = take(work, rows), np.ascontiguousarray(sums.T)
+            said = self._close(part, columns, before[rows], 0, None, np.empty_like(part.wealth))
             put(work, rows, part)
             found = [verdict._replace(stream=int(rows[verdict.stream])) for verdict in said]
         return found
