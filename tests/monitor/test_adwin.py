@@ -149,7 +149,7 @@ def test_settings_out_of_range_are_refused(settings):
 
 
 def test_the_paper_promises_decisions_not_run_lengths():
-    assert "one decision" in Adwin().promise(0)
+    assert "each decision" in Adwin().promise(0)
     assert "mean time" in PageHinkley().promise(0)
 
 

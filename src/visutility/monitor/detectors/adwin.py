@@ -84,10 +84,10 @@ class Adwin(StepDetector[AdwinState]):
     def promise(self, reference_size: int) -> str:
         """Return what the paper bounds and what was measured."""
         return (
-            f"A bound on each decision, not on the run length: as long as the mean does not change, one decision drops "
-            f"values with probability of about {self.delta:g} at most (Bifet & Gavalda 2007, Theorem 3.1, which has n "
-            f"where practice has ln n). Measured on independent values, starting with {reference_size}: fewer than one "
-            f"false alarm in a million values with delta 0.002. Dependent values break it."
+            f"Measured, not proven: on independent values, starting with {reference_size}, fewer than one false alarm "
+            f"in a million values with delta 0.002. The paper bounds each decision, not the run length (Bifet & "
+            f"Gavalda 2007, Theorem 3.1: without a change it drops values with probability at most delta, here "
+            f"{self.delta:g}, for a wider bound than this). Dependent values break it."
         )
 
     def oriented(self, values: Floats) -> Floats:
