@@ -7,10 +7,12 @@ where they are installed, on fewer windows; per-dimension Kolmogorov-Smirnov wit
 
 import argparse
 import os
+import sys
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -37,24 +39,18 @@ class Window:
         self.images, self.embedding, self.softmax = pixels(kind, severity)[rows], embedding[rows], softmax[rows]
 
 
-_kept: dict[tuple[str, int], Any] = {}
-
-
+@cache
 def said(kind: str, severity: int) -> Any:
     """Return what the model says, read once."""
-    if ("said", kind, severity) not in _kept:
-        _kept["said", kind, severity] = source.said(kind, severity)
-    return _kept["said", kind, severity]
+    return source.said(kind, severity)
 
 
+@cache
 def pixels(kind: str, severity: int) -> NDArray[np.uint8]:
     """Return all test images under a corruption, as bytes, made once."""
-    if (kind, severity) not in _kept:
-        clean = source.images("t10k")[0]
-        made = clean if kind == "clean" else source.corrupt(clean, kind, severity)
-        _kept[kind, severity] = (made * 255.0).round().astype(np.uint8)
-    found: NDArray[np.uint8] = _kept[kind, severity]
-    return found
+    clean = source.images("t10k")[0]
+    made = clean if kind == "clean" else source.corrupt(clean, kind, severity)
+    return (made * 255.0).round().astype(np.uint8)
 
 
 # -- methods: each learns a reference and returns p-values ------------------------------------------------------------
@@ -72,7 +68,8 @@ def hotelling(reference: Window) -> Judge:
 
     def judge(window: Window) -> float:
         shift = window.embedding.mean(0) - middle
-        return float(special.chdtrc(len(middle), shift @ inverse @ shift / (1 / len(window.embedding) + 1 / M)))
+        square = float(shift @ inverse @ shift) / (1 / len(window.embedding) + 1 / M)
+        return float(special.chdtrc(len(middle), square))
 
     return judge
 
@@ -157,6 +154,7 @@ class Table:
     def images(self, cell: tuple[str, int], reference: tuple[ImageReference, Window], window: Window) -> None:
         """Add one window of images, its name included: pixels with embeddings, and softmax vectors too."""
         learnt, old = reference
+        parts: dict[str, Any]
         for name, parts in (
             ("ours, pixels + embeddings", {"embeddings": (old.embedding, window.embedding)}),
             (
@@ -201,7 +199,8 @@ def labels(rows: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int
     """Return N of the rows, of three classes only: other labels before the same camera."""
     of = said("clean", 0)[2][rows]
     some = np.flatnonzero(np.isin(of, draw.choice(10, 3, replace=False)))
-    return rows[draw.choice(some, N, replace=len(some) < N)]
+    chosen: NDArray[np.int64] = rows[draw.choice(some, N, replace=len(some) < N)]
+    return chosen
 
 
 def run(references: int, nulls: int, windows: int, seed: int) -> Table:
@@ -242,17 +241,18 @@ def whole_call() -> Mapping[str, float]:
     return {"first": 1e3 * first, "again": 10.0 * (time.process_time() - start)}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one reference, few windows")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     sizes = (1, 20, 3) if given.quick else (10, 100, 20)
     run(*sizes, seed=given.seed).show()
     call = whole_call()
     print(f"\ncompare on arrays (32 values wide): {call['first']:.1f} ms at first, {call['again']:.2f} ms after")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
