@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from visutility.core.rng import rng
+from visutility.monitor.moments import moments, sums_of
 from visutility.monitor.stats import (
     betting_upper,
     clopper_pearson_upper,
@@ -14,7 +15,6 @@ from visutility.monitor.stats import (
     is_binary,
     mean_quantile,
     mean_upper,
-    skewness,
 )
 
 
@@ -79,10 +79,15 @@ def test_the_kind_of_values_chooses_the_bound():
     assert not is_binary(np.array([0.0, 1.0 + 1e-12]))
 
 
-def test_skewness_is_scipys():
-    values = rng(0, "skew").standard_exponential(200)
-    assert skewness(values) == pytest.approx(stats.skew(values))
-    assert skewness(np.full(9, 0.3)) == 0.0
+def test_moments_are_those_of_the_values_whatever_their_mean():
+    values = rng(0, "moments").gamma(2.0, size=500)
+    for shift in (0.0, 1e6, -3e8):
+        count, mean, sd, skew = moments(sums_of(shift + values)[:, None])
+        assert count[0] == 500
+        assert mean[0] + values[0] == pytest.approx(values.mean(), rel=1e-6)
+        assert sd[0] == pytest.approx(values.std(ddof=1), rel=1e-6)
+        assert skew[0] == pytest.approx(stats.skew(values), rel=1e-5)
+    assert moments(sums_of(np.full(9, 0.3))[:, None])[2:] == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(("ones", "n", "k"), [(0, 20, 50), (3, 150, 100), (100, 150, 10)])

@@ -60,13 +60,6 @@ def mean_upper(values: Floats, delta: float) -> float:
     return betting_upper(values, delta)
 
 
-def skewness(values: Floats) -> float:
-    """Return the third standardised moment; 0 where the values do not vary."""
-    centred = values - values.mean()
-    spread = float(np.mean(centred**2))
-    return float(np.mean(centred**3)) / spread**1.5 if spread > 0.0 else 0.0
-
-
 def mean_quantile(upper: ArrayLike, sd: ArrayLike, skew: ArrayLike, n: ArrayLike, k: int) -> Floats:
     """Return how far the mean of `k` new values may lie above that of `n` reference values, at upper probability.
 
