@@ -252,6 +252,16 @@ def test_streams_without_a_reference_learn_from_their_first_values():
     assert (found.evidence[found.alarm] > 0).all()
 
 
+def test_a_change_that_the_baseline_takes_in_overflows_nothing():
+    """So few values before a change that the single mean of all explains them: winnings grow, and no alarm comes."""
+    detector = EProcess(arl=1e6)
+    values = np.concatenate([errors(0.1, "few", shape=(4, 160)), errors(0.6, "many", shape=(4, 20_000))], axis=1)
+    state, _ = detector.update(detector.fresh(4), values)
+    assert all(np.isfinite(array).all() for array in arrays(state).values())
+    assert (state.wealth <= 1e37).all()
+    assert np.isfinite(detector.scores(state)).all()
+
+
 # -- the theorem -----------------------------------------------------------------------------------------------------
 
 

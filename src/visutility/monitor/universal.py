@@ -19,6 +19,7 @@ _EXCESS = np.exp(TILTS)[:, None] - 1.0
 _SAFE = 1.0 - 1e-5  # more than float32 can add to a factor
 _VALUES = np.float32(BLOCK)
 _TINY = 1e-300
+MOST = np.float32(1e15)  # winnings above this are cut: a block cannot carry them past what float32 holds
 
 Counts = NDArray[np.int32]
 

@@ -49,7 +49,7 @@ class EProcess(AbstractDetector[EProcessState]):
         if self.low is None or self.high is None:
             raise InvalidSetting(f"range [{self.low}, {self.high}] has an open end", hint="bets need low and high")
         if not 1.0 < self.arl <= 1e12:
-            raise InvalidSetting(f"arl {self.arl!r} is not in (1, 1e12]", hint="give the mean run length in values")
+            raise InvalidSetting(f"arl {self.arl!r} is not in (1, 1e12]", hint="an alarm within T values has probability T / arl")
 
     def promise(self, reference_size: int) -> str:
         """Return the theorem in words."""
@@ -207,6 +207,7 @@ class EProcess(AbstractDetector[EProcessState]):
         part.regret[:] = work.regret[rows] = universal.regret(part)
         score = self.scores(part)
         alarm = np.flatnonzero(score >= self.arl)
+        work.wealth[:, rows] = np.minimum(part.wealth, universal.MOST)
         if len(alarm) == 0:
             return []
         rows, score, part = rows[alarm], score[alarm], take(part, alarm)
