@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from visutility.core.rng import rng
 from visutility.monitor.drift import ImageReference
-from visutility.monitor.drift.kinds import chosen
+from visutility.monitor.drift.kinds import sample
 from visutility.monitor.drift.pixels import statistics
 
 FOLDER = Path(__file__).parents[2] / "data" / "fashion-mnist" / "images"
@@ -74,7 +74,8 @@ def test_names_do_not_depend_on_the_order_of_images(learnt):
 
 
 def test_few_large_images_are_done_harm_to():
-    assert len(chosen(np.zeros((1000, 28, 28)))) == 200
-    assert len(chosen(np.zeros((60, 28, 28)))) == 60
-    assert len(chosen(np.broadcast_to(np.zeros((1, 1, 1)), (500, 1000, 1000)))) == 4
-    assert chosen(np.zeros((1000, 28, 28)))[[0, -1]].tolist() == [0, 999]
+    assert sample(np.zeros((1000, 28, 28))).shape == (200, 28, 28)
+    assert sample(np.zeros((60, 28, 20))).shape == (60, 28, 20)
+    assert sample(np.broadcast_to(np.zeros((1, 1, 1, 1)), (500, 1000, 600, 3))).shape == (10, 128, 128, 3)
+    rows = sample(np.arange(1000.0)[:, None, None] + np.zeros((1, 4, 4)))[:, 0, 0]
+    assert rows[[0, -1]].tolist() == [0.0, 999.0]

@@ -25,7 +25,7 @@ from visutility.monitor.drift.embedding import (
 )
 from visutility.monitor.drift.fits import fitted
 from visutility.monitor.drift.harmful import softmax_tests
-from visutility.monitor.drift.kinds import Signatures, chosen
+from visutility.monitor.drift.kinds import Signatures, sample
 from visutility.monitor.drift.ranks import rank_rows, with_fdr
 from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Severity, status_of
 from visutility.monitor.state import Floats
@@ -78,7 +78,7 @@ class ImageReference:
             found.statistics,
             EmbeddingReference.fit(found.statistics, seed),
             counts,
-            images[chosen(images)].copy(),
+            sample(images),
             seed,
         )
 

@@ -18,8 +18,9 @@ from visutility.monitor.drift.pixels import Pixels, Scale
 from visutility.monitor.drift.whitened import whitening
 from visutility.monitor.state import Floats
 
-SAMPLES, SAMPLE_PIXELS = 200, 1 << 22  # of the reference are done harm to, at most
-LEAST_SAMPLES = 4
+SAMPLES, SAMPLE_PIXELS = 200, 1 << 19  # of the reference are done harm to, at most
+LEAST_SAMPLES = 10
+SIDE = 128  # pixels: of larger images the middle is taken
 EXPLAINED = 0.8  # of the squared shift, for a name; this and the next two were chosen on kinds and strengths that the
 RIVAL = 1.5  # page does not report: how much farther the nearest curve of another kind must be, squared
 TURNED = 3.0  # how many standard errors the edges' angle must have moved for a rotation
@@ -164,7 +165,10 @@ class Signatures:
         return bool(np.any(np.abs(moved[list(self.angles)]) > TURNED * spread))
 
 
-def chosen(images: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the indices of the images that are done harm to, evenly spaced, few where they are large."""
-    fit = max(LEAST_SAMPLES, min(SAMPLES, SAMPLE_PIXELS // max(1, int(np.prod(images.shape[1:])))))
-    return np.unique(np.linspace(0, len(images) - 1, min(fit, len(images))).astype(np.int64))
+def sample(images: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of the images that are done harm to: evenly spaced, few where they are large, cut to `SIDE`."""
+    top, left = (max(0, (size - SIDE) // 2) for size in images.shape[1:3])
+    middle = images[:, top : top + SIDE, left : left + SIDE]
+    some = max(LEAST_SAMPLES, min(SAMPLES, SAMPLE_PIXELS // max(1, int(np.prod(middle.shape[1:])))))
+    rows = np.unique(np.linspace(0, len(images) - 1, min(some, len(images))).astype(np.int64))
+    return np.ascontiguousarray(middle[rows])
