@@ -14,6 +14,7 @@ from visutility.monitor import (
     Cusum,
     EDetector,
     EProcess,
+    Glr,
     Level,
     PageHinkley,
     Ranks,
@@ -88,6 +89,8 @@ CASES = [
         delta=0.01,
         alone=False,
     ),
+    DetectorCase("glr", Glr(arl=2000), losses(0.2), losses(0.4), arl=2000, growing=True),
+    DetectorCase("glr, errors", Glr(arl=2000, direction="fall"), errors(0.95), errors(0.6), growing=True),
     DetectorCase("ranks", Ranks(arl=2000), losses(0.2), losses(0.4), arl=2000, growing=True),
     DetectorCase(
         "ranks, falling",

@@ -2,7 +2,18 @@
 
 from visutility.monitor.alerts import AlertList, AlertRules, Changes, Incident, Ranked
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
-from visutility.monitor.detectors import DETECTORS, Adwin, Cusum, EDetector, EProcess, PageHinkley, Ranks, Rolling, Seasonal
+from visutility.monitor.detectors import (
+    DETECTORS,
+    Adwin,
+    Cusum,
+    EDetector,
+    EProcess,
+    Glr,
+    PageHinkley,
+    Ranks,
+    Rolling,
+    Seasonal,
+)
 from visutility.monitor.drift import ColumnDrift, DriftReport, Finding, Histogram, TableSketch, compare, sketch
 from visutility.monitor.estimate import Estimate, estimate_performance
 from visutility.monitor.explain import Explanation, Groups
@@ -37,6 +48,7 @@ __all__ = [
     "Explanation",
     "Finding",
     "Fleet",
+    "Glr",
     "Groups",
     "Harm",
     "HarmKind",
@@ -55,8 +67,8 @@ __all__ = [
     "RiskState",
     "RiskTracker",
     "Rolling",
-    "Seasonal",
     "Score",
+    "Seasonal",
     "Slice",
     "StepDetector",
     "StreamFDR",

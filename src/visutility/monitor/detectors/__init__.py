@@ -7,6 +7,7 @@ from visutility.monitor.detectors.adwin import Adwin
 from visutility.monitor.detectors.betting import EDetector
 from visutility.monitor.detectors.cusum import Cusum
 from visutility.monitor.detectors.eprocess import EProcess
+from visutility.monitor.detectors.glr import Glr
 from visutility.monitor.detectors.page_hinkley import PageHinkley
 from visutility.monitor.detectors.ranks import Ranks
 from visutility.monitor.detectors.rolling import Rolling
@@ -17,10 +18,11 @@ DETECTORS: dict[str, type[AbstractDetector[Any]]] = {
     "cusum": Cusum,
     "e-detector": EDetector,
     "eprocess": EProcess,
+    "glr": Glr,
     "page_hinkley": PageHinkley,
     "ranks": Ranks,
     "rolling": Rolling,
     "seasonal": Seasonal,
 }
 
-__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "EProcess", "PageHinkley", "Ranks", "Rolling", "Seasonal"]
+__all__ = ["DETECTORS", "Adwin", "Cusum", "EDetector", "EProcess", "Glr", "PageHinkley", "Ranks", "Rolling", "Seasonal"]
