@@ -198,6 +198,18 @@ def test_an_interval_of_half_the_width_fails_that_test():
     assert covered(200, half=0.5) < stats.binom.ppf(1e-6, 200, 0.95)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shares", [None, [0.4, 0.1, 0.1, 0.1, 0.2, 0.1], [0.5, 0.02, 0.2, 0.2, 0.04, 0.04]])
+def test_the_interval_of_many_classes_covers_with_and_without_a_shift_of_the_classes(shares):
+    """binom.ppf(1e-6, 120, .95) = 100: an interval that covers .7 passes with .0006."""
+    inside = 0
+    for seed in range(120):
+        scores, labels = pictures(500, 2 * seed + 1, shares=shares)
+        found = estimate_performance(*pictures(1000, 2 * seed), scores)
+        inside += found.low <= accuracy(scores, labels) <= found.high
+    assert inside >= stats.binom.ppf(1e-6, 120, 0.95)
+
+
 def prices(n, seed, mean=0.0):
     g = rng(seed, "prices", n)
     x = mean + g.standard_normal(n)
