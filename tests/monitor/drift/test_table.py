@@ -153,6 +153,14 @@ def test_schema_changes_are_rows():
     schema = {name: (row.effect_name, row.drifted) for name, row in by_name(report, "schema").items()}
     assert schema == {"n": ("number to text", True), "word": ("removed", True), "new": ("added", False)}
     assert (report.p_value, report.drifted, report.status) == (0.0, True, "data broken")
+    seconds = table(2)["at"].astype("int64") / 1e6
+    timed = compare(table(1), table(2) | {"at": seconds, "flag": table(2)["flag"].astype(str)})
+    assert {row.name: row.effect_name for row in timed.columns if row.kind == "schema"} == {
+        "at": "time to number",
+        "flag": "boolean to text",
+    }
+    assert not {"at", "flag"} & {row.name for row in timed.columns if row.kind != "schema"}
+    assert [one.check for one in timed.quality] == ["schema", "schema"]
     added = compare(table(1), table(2) | {"new": np.arange(3000)})
     assert (added.drifted, added.status) == (False, "ok")
 
@@ -173,6 +181,15 @@ def test_columns_without_any_value():
     assert come.drifted
     text = compare({"x": ["a"] * 50}, {"x": [None] * 50})
     assert [(row.name, row.kind) for row in text.columns] == [("x", "missing")]
+
+
+def test_columns_of_infinities():
+    plain, endless = {"x": [1.0, np.nan, 2.0] * 20}, {"x": [np.inf] * 60}
+    broken = compare(plain, endless)
+    assert [(one.check, one.severity, one.share) for one in broken.quality] == [("impossible", "broken", 1.0)]
+    assert [row.kind for row in broken.columns] == ["missing"]
+    assert compare(endless, endless).status == "ok"
+    assert compare(endless, plain).drifted
 
 
 def test_constant_columns_and_extreme_numbers():

@@ -59,6 +59,11 @@ class NumberSketch:
         return np.diff(self.below, prepend=0, append=self.n)
 
     @property
+    def size(self) -> int:
+        """All values, missing and infinite ones included."""
+        return self.n + self.nulls + self.infinite
+
+    @property
     def distinct(self) -> float:
         """Different finite values: exact below 256, an estimate (standard error 6 %) above."""
         return distinct(self.least)
@@ -180,6 +185,11 @@ class LabelSketch:
     def n(self) -> int:
         """Values that are there."""
         return sum(self.counts.values()) + int(self.buckets.sum())
+
+    @property
+    def size(self) -> int:
+        """All values, missing ones included."""
+        return self.n + self.nulls
 
     @property
     def distinct(self) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from visutility.monitor.drift.columns import LabelSketch, NumberSketch
 from visutility.monitor.drift.report import Finding, Severity
 from visutility.monitor.drift.sketch import ColumnSketch, TableSketch
+from visutility.monitor.drift.tables import is_retyped
 from visutility.monitor.drift.tests import share
 
 CHANCE = 1e-6  # of a finding without a change, per column and check
@@ -23,7 +24,7 @@ def findings(reference: TableSketch, current: TableSketch) -> tuple[Finding, ...
     found = list(_schema(reference, current))
     for name, kind in reference.types.items():
         before, after = reference.columns.get(name), current.columns.get(name)
-        if before is not None and after is not None and (type(before) is type(after) or after.n == 0):
+        if before is not None and after is not None and not is_retyped(kind, current.types[name]):
             found += _column(name, before, after, timed=kind == "time")
     found += _duplicates(reference, current)
     return tuple(sorted(found, key=lambda one: (one.severity != "broken", -one.share, one.check, one.column)))
@@ -36,7 +37,7 @@ def _schema(reference: TableSketch, current: TableSketch) -> Iterator[Finding]:
             yield Finding("schema", name, "broken", 1.0, "the column is gone")
         elif kind == "other":
             yield Finding("not compared", name, "warning", 1.0, "neither numbers nor labels nor times")
-        elif now != kind and "null" not in (now, kind):
+        elif is_retyped(kind, now):
             yield Finding("schema", name, "broken", 1.0, f"the column holds {now}, not {kind}")
     for name in current.types:
         if name not in reference.types:
@@ -44,25 +45,23 @@ def _schema(reference: TableSketch, current: TableSketch) -> Iterator[Finding]:
 
 
 def _column(name: str, before: ColumnSketch, after: ColumnSketch, *, timed: bool) -> Iterator[Finding]:
-    yield from _nulls(name, before, after)
+    if after.nulls:
+        yield from _nulls(name, before, after)
+    if isinstance(before, NumberSketch) and isinstance(after, NumberSketch):
+        yield from _infinite(name, before, after)
+        if before.n and after.n and not timed:
+            yield from _range(name, before, after)
     if before.n and after.n:
         yield from _constant(name, before, after)
-        if isinstance(before, NumberSketch) and isinstance(after, NumberSketch):
-            yield from _infinite(name, before, after)
-            if not timed:
-                yield from _range(name, before, after)
 
 
 def _nulls(name: str, before: ColumnSketch, after: ColumnSketch) -> Iterator[Finding]:
-    n, m = before.n + before.nulls, after.n + after.nulls
-    if not after.nulls or not n or not m:
-        return
+    n, m = before.size, after.size
     was, now = before.nulls / n, after.nulls / m
-    if now == 1.0 and was < 1.0 and was**m < CHANCE:
-        yield Finding("nulls", name, "broken", 1.0, "every value is missing")
-    elif now > was and share(before.nulls, n, after.nulls, m).p_value < CHANCE:
-        severity: Severity = "broken" if now - was >= MORE_NULLS else "warning"
-        yield Finding("nulls", name, severity, now, f"{now:.1%} are missing, {was:.1%} in the reference window")
+    if now > was and share(before.nulls, n, after.nulls, m).p_value < CHANCE:
+        severity: Severity = "broken" if now == 1.0 or now - was >= MORE_NULLS else "warning"
+        said = "every value is missing" if now == 1.0 else f"{now:.1%} are missing"
+        yield Finding("nulls", name, severity, now, f"{said}, {was:.1%} in the reference window")
 
 
 def _constant(name: str, before: ColumnSketch, after: ColumnSketch) -> Iterator[Finding]:
@@ -87,9 +86,8 @@ def _bin(column: NumberSketch, value: float) -> int:
 
 
 def _infinite(name: str, before: NumberSketch, after: NumberSketch) -> Iterator[Finding]:
-    whole = after.n + after.infinite
     if after.infinite and not before.infinite:
-        part = after.infinite / whole
+        part = after.infinite / after.size
         detail = f"{after.infinite} values are infinite, none in the reference window"
         yield Finding("impossible", name, "broken" if part >= FAR else "warning", part, detail)
 

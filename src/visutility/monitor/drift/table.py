@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from visutility.core.errors import InvalidData
 from visutility.monitor.drift import tests
 from visutility.monitor.drift.columns import LabelSketch, NumberSketch, bucket
-from visutility.monitor.drift.fdr import benjamini_hochberg
+from visutility.monitor.drift.fdr import benjamini_hochberg, simes
 from visutility.monitor.drift.multivariate import Pair, correlations
 from visutility.monitor.drift.quality import findings
 from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram, RowKind, Status, status_of
 from visutility.monitor.drift.sketch import ColumnSketch, TableSketch, sketch, sketch_like
+from visutility.monitor.drift.tables import is_retyped
 from visutility.monitor.drift.tests import Tested
 from visutility.monitor.state import Ints
 
@@ -58,8 +59,8 @@ def compare_tables(
             hint="name the columns alike",
         )
     schema, tested = list(_schema(before, after)), list(rows(before, after))
-    q_values = benjamini_hochberg([row.p_value for row in tested]).tolist()
-    p_value = min([1.0, *(MARGIN * q for q in q_values)])
+    p_values = [row.p_value for row in tested]
+    q_values, p_value = benjamini_hochberg(p_values).tolist(), min(1.0, MARGIN * simes(p_values))
     flag = level if p_value <= level else 0.0  # a data set without drift has no drifted columns
     judged = [replace(row, q_value=q, drifted=q <= flag) for row, q in zip(tested, q_values, strict=True)]
     p_value = min([p_value, *(row.p_value for row in schema)])
@@ -93,7 +94,7 @@ def _schema(before: TableSketch, after: TableSketch) -> Iterator[ColumnDrift]:
     for name, kind in types.items():
         if name not in now:
             changes[name] = "removed"
-        elif kind != now[name] and "null" not in (kind, now[name]):
+        elif is_retyped(kind, now[name]):
             changes[name] = f"{kind} to {now[name]}"
     for name, change in changes.items():
         p = 1.0 if change == "added" else 0.0
@@ -107,14 +108,14 @@ def rows(before: TableSketch, after: TableSketch) -> Iterator[ColumnDrift]:
     """
     for name, old in before.columns.items():
         new = after.columns.get(name)
-        if new is None:
+        if new is None or is_retyped(before.types[name], after.types[name]):
             continue
         if old.n and new.n and before.types[name] != "time":
             if isinstance(old, NumberSketch) and isinstance(new, NumberSketch):
                 yield _numeric(name, old, new)
             elif isinstance(old, LabelSketch) and isinstance(new, LabelSketch):
                 yield _categorical(name, old, new)
-        if (old.nulls or new.nulls) and (type(old) is type(new) or not new.n or not old.n):
+        if old.nulls or new.nulls:
             yield _missing(name, old, new)
     if before.joint is not None and after.joint is not None and (pair := correlations(before.joint, after.joint)):
         yield _together(pair)
@@ -129,7 +130,7 @@ def _together(pair: Pair) -> ColumnDrift:
 
 
 def _missing(name: str, before: ColumnSketch, after: ColumnSketch) -> ColumnDrift:
-    n, m = before.n + before.nulls, after.n + after.nulls
+    n, m = before.size, after.size
     one = tests.share(before.nulls, n, after.nulls, m)
     was, now = before.nulls / n, after.nulls / m
     bars = [Histogram((1.0 - part, part), labels=("there", "missing")) for part in (was, now)]

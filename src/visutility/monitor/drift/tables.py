@@ -92,6 +92,11 @@ def blocks(
             yield Block(stop - start, types, values)
 
 
+def is_retyped(before: ColumnType, after: ColumnType) -> bool:
+    """Return whether a column changed its type; one without any value has none yet."""
+    return before != after and "null" not in (before, after)
+
+
 def length(table: Any) -> int | None:
     """Return how many rows a table in memory has, None for a stream that can be read once."""
     if isinstance(table, Mapping):
