@@ -11,7 +11,9 @@ from visutility.core.errors import EmptyWindow
 from visutility.monitor import (
     DETECTORS,
     Adwin,
+    Auto,
     Cusum,
+    Dependent,
     EDetector,
     EProcess,
     Glr,
@@ -57,6 +59,28 @@ CASES = [
     DetectorCase("cusum, losses", Cusum(arl=2000, warning=0.1), losses(0.2), losses(0.4), arl=2000, growing=True),
     DetectorCase(
         "cusum, falling", Cusum(arl=2000, warning=0.1, direction="fall"), normal(50), normal(48), arl=2000, growing=True
+    ),
+    DetectorCase(
+        "auto",
+        Auto(arl=2000, learning=100, low=0, high=1),
+        errors(0.05),
+        errors(0.5),
+        arl=2000,
+        growing=True,
+        adapts=True,
+    ),
+    DetectorCase("auto, losses", Auto(arl=2000, learning=150), losses(0.2), losses(0.5), arl=2000, growing=True),
+    DetectorCase(
+        "dependent", Dependent(arl=2000, learning=100), errors(0.05), errors(0.5), arl=2000, growing=True, adapts=True
+    ),
+    DetectorCase(
+        "dependent, falling",
+        Dependent(arl=2000, learning=100, direction="fall", low=-1.0, high=3.0),
+        lambda draw, n: 3.0 - 4.0 * errors(0.1)(draw, n),
+        lambda draw, n: 3.0 - 4.0 * errors(0.6)(draw, n),
+        arl=2000,
+        growing=True,
+        adapts=True,
     ),
     DetectorCase("e-detector", EDetector(arl=2000), errors(0.05), errors(0.5), arl=2000, delta=0.01, alone=False),
     DetectorCase(

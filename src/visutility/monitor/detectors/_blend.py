@@ -1,0 +1,115 @@
+"""The next value of a dependent stream, predicted: a Bayesian average of simple models of how values hang together.
+
+Five models, each of which says with what probability the next value is 1:
+
+- no dependence: the rate of all values so far (Krichevsky & Trofimov 1981: (s + 1/2) / (n + 1));
+- the last value: the same, after a 0 and after a 1 apart;
+- three jumping rates: a hidden rate, one of eight, that now and then (`HAZARDS`) jumps to one drawn from a
+  distribution that is learnt (expected jumps into each rate, from a Dirichlet prior); values given the rate are a
+  two-state chain with lag-1 autocorrelation `CHAINS`. The forward recursion of a hidden Markov model (Rabiner 1989,
+  equations 19 and 20).
+
+A model's weight is its prior weight times the probability it gave to what came (Bayes), so that their average is the
+prediction of one law, the mixture. Only + - x / are used, in one order: `blend` on arrays and `_lane.py` on plain
+floats give the same bits.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from visutility.monitor.state import Floats, StreamState
+from visutility.monitor.windows import sum_rows
+
+RATES = (0.005, 0.02, 0.05, 0.11, 0.2, 0.35, 0.55, 0.8)  # a power of two of them: sums over them are taken in halves
+HAZARDS = (1.0 / 30.0, 1.0 / 150.0, 1.0 / 70.0)
+CHAINS = (0.0, 0.0, 0.4)
+PRIOR = (1.0, 1.0, 1e-4, 1e-4, 1e-4)  # a change, of which a stream has one, must not pass for a jump
+LEAST = 1e-14  # a weight never falls below that share of what it is compared with
+NOVELTY = 1.0 / len(RATES)  # expected jumps into each rate before any was seen
+
+_HAZARDS = np.array(HAZARDS)[:, None]
+_CHAINS = np.array(CHAINS)[:, None]
+_STAYS = 1.0 - _HAZARDS
+_FLOORS = np.array(RATES)[:, None, None] * (1.0 - _CHAINS)  # (r, f, 1) probability of a 1 after a 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlendState(StreamState):
+    """What is learnt of s streams by m = 5 models, three of them with f filters of r = 8 hidden rates."""
+
+    age: Floats  # (s,) values learnt from
+    ones: Floats  # (s,) their sum
+    pairs: Floats  # (4, s) the sum of the values after a 0, how many there are, and the same after a 1
+    last: Floats  # (s,) the last value, 0 before the first
+    weights: Floats  # (m, s) of the models, relative to each other
+    rates: Floats  # (r, f, s) probability of each hidden rate given the past
+    jumps: Floats  # (r, f, s) expected jumps into each rate, the prior's included
+
+
+def fresh_blend(n: int) -> dict[str, Floats]:
+    """Return the arrays of `BlendState`, but `seen`, for n streams of which nothing is known."""
+    shape = (len(RATES), len(HAZARDS), n)
+    return {
+        "age": np.zeros(n),
+        "ones": np.zeros(n),
+        "pairs": np.zeros((4, n)),
+        "last": np.zeros(n),
+        "weights": np.repeat(np.array(PRIOR)[:, None], n, axis=1),
+        "rates": np.full(shape, 1.0 / len(RATES)),
+        "jumps": np.full(shape, NOVELTY),
+    }
+
+
+def forget(work: BlendState, row: int) -> None:
+    """Make one row know nothing, in place."""
+    for name, array in fresh_blend(1).items():
+        getattr(work, name)[..., row] = array[..., 0]
+
+
+class Prediction(NamedTuple):
+    """What was known before the value: all shape (s,)."""
+
+    rate: Floats  # probability of a 1
+    mean: Floats  # rate of all values so far
+    chance: Floats  # probability that was given to the value that came
+    chain: Floats  # share of the last-value model
+    autocorrelation: Floats  # lag-1, of all values so far
+
+
+def blend(work: BlendState, x: Floats) -> Prediction:
+    """Predict the next value of the first rows, then learn from it, in place. `x` (a,) is 0 or 1."""
+    a, miss = len(x), 1.0 - x
+    last, pairs, weights = work.last[:a], work.pairs[:, :a], work.weights[:, :a]
+    rates, jumps = work.rates[:, :, :a], work.jumps[:, :, :a]
+    mean = (work.ones[:a] + 0.5) / (work.age[:a] + 1.0)
+    after_0, after_1 = (pairs[0] + 0.5) / (pairs[1] + 1.0), (pairs[2] + 0.5) / (pairs[3] + 1.0)
+    rest = 1.0 - last
+    jump = jumps * (_HAZARDS / halves(jumps))
+    now = rates * _STAYS + jump
+    emit = _FLOORS + _CHAINS * last
+    each = np.concatenate((mean[None], (last * after_1 + rest * after_0)[None], halves(now * emit)))
+    whole = sum_rows(weights)
+    rate = sum_rows(weights * each) / whole
+    chance = x * rate + miss * (1.0 - rate)
+    found = Prediction(rate, mean, chance, weights[1] / whole, after_1 - after_0)
+    np.maximum(weights * (x * each + miss * (1.0 - each)) / chance, LEAST, out=weights)
+    gave = x * emit + miss * (1.0 - emit)
+    gave /= halves(now * gave)
+    np.multiply(now, gave, out=rates)
+    jumps += jump * gave
+    pairs += np.stack((rest * x, rest, last * x, last))
+    work.age[:a] += 1.0
+    work.ones[:a] += x
+    work.last[:a] = x
+    return found
+
+
+def halves(parts: Floats) -> Floats:
+    """Return the sum over the first axis, a power of two long, added in halves."""
+    while len(parts) > 1:
+        half = len(parts) // 2
+        parts = parts[:half] + parts[half:]
+    total: Floats = parts[0]
+    return total

@@ -1,0 +1,212 @@
+"""The dependence-aware detector: what it predicts, what it promises under its law, and what it sees."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
+from visutility.core.rng import rng
+from visutility.monitor import Level, make_detector
+from visutility.monitor.detectors._blend import BlendState, blend, fresh_blend
+from visutility.monitor.detectors.dependent import Dependent
+from visutility.monitor.state import copy, take
+
+
+def chain(draw, n, rate, rho):
+    """Errors of a two-state chain, shape (len(rate), n): `rate` (n,) at each time, lag-1 autocorrelation rho."""
+    u, last = draw.random(n), draw.random() < rate[0]
+    found = np.empty(n)
+    for t in range(n):
+        last = u[t] < (rate[t] + rho * (1.0 - rate[t]) if last else rate[t] * (1.0 - rho))
+        found[t] = last
+    return found
+
+
+def hidden(draw, n, stay, rates):
+    """Errors whose rate jumps between two."""
+    state = (np.cumsum(draw.random(n) >= stay) + draw.integers(2)) % 2
+    return (draw.random(n) < np.array(rates)[state]).astype(np.float64)
+
+
+def independent(draw, n, rate, after=0, worse=0.0):
+    return np.concatenate([draw.random(n) < rate, draw.random(after) < worse]).astype(np.float64)
+
+
+def alarms(detector, streams):
+    """Positions of the alarms of each row."""
+    _, said = detector.update(detector.init(len(streams)), np.stack(streams))
+    return [said.position[(said.stream == at) & (said.level == Level.ALARM)] for at in range(len(streams))]
+
+
+def median_delay(detector, streams, change):
+    """Median over rows of the values from the change to the first alarm after it; a miss is infinite."""
+    first = [found[found >= change] for found in alarms(detector, streams)]
+    return float(np.median([found[0] - change + 1 if len(found) else np.inf for found in first]))
+
+
+def test_a_prediction_is_bayes_rule_on_whole_sequences():
+    """Brute force: the product of predictions is the mixture's probability of the sequence, model by model."""
+    values = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0]
+    work = BlendState(seen=np.zeros(1, np.int64), **fresh_blend(1))
+    weights = work.weights[:, 0] / work.weights.sum()
+    chance = 1.0
+    for value in values:
+        chance *= float(blend(work, np.array([value])).chance[0])
+    ones, independent_, chained, last = 0, 1.0, 1.0, 0
+    counts = {0: [0, 0], 1: [0, 0]}
+    for n, value in enumerate(int(v) for v in values):
+        rate, after = (ones + 0.5) / (n + 1), (counts[last][1] + 0.5) / (sum(counts[last]) + 1)
+        independent_ *= rate if value else 1 - rate
+        chained *= after if value else 1 - after
+        counts[last][value] += 1
+        ones, last = ones + value, value
+    assert chance == pytest.approx(weights[0] * independent_ + weights[1] * chained, rel=1e-3)  # the rest has 1.5e-4
+    assert work.weights[1, 0] / work.weights[0, 0] == pytest.approx(chained / independent_)
+
+
+def test_predictions_of_a_jumping_rate_come_true():
+    """On a hidden-state stream what is predicted at a rate happens about as often, and the right models win."""
+    streams = np.stack([hidden(rng(0, "calibrated", at), 6000, 0.98, (0.05, 0.5)) for at in range(40)])
+    work = BlendState(seen=np.zeros(40, np.int64), **fresh_blend(40))
+    rates = np.stack([blend(work, column).rate for column in streams.T], axis=1)[:, 1000:]
+    later = streams[:, 1000:]
+    for low, high in ((0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.55)):
+        inside = (rates >= low) & (rates < high)
+        assert inside.sum() > 5000
+        assert later[inside].mean() == pytest.approx(rates[inside].mean(), abs=0.07)
+    assert (work.weights[2:].sum(axis=0) > 0.99 * work.weights.sum(axis=0)).all()
+
+
+def gain_of_the_promise(limit):
+    """Mean and standard error of (stakes laid until an alarm, or 500 values) - 60 if there was one, in units of 60.
+
+    Each value is drawn with the probability that the detector predicts: the promise is that the mean is not negative.
+    Streams are primed at a rate of .93, where a value can raise the winnings by a twentieth at most: next to no
+    overshoot hides a limit that is too low.
+    """
+    detector, runs = Dependent(arl=limit, learning=20, warning=1.0), 6_000
+    draw = rng(0, "law")
+    one = detector.init([(draw.random(400) < 0.93).astype(np.float64) for _ in range(40)])
+    state, gain = take(one, np.arange(runs) % 40), np.zeros(runs)
+    left = np.arange(runs)
+    for _ in range(500):
+        known = blend(copy(state), np.zeros(len(left)))
+        gain[left] += detector.stake(state.age, known, state.inflation)
+        said = detector.advance(state, (draw.random(len(left)) < known.rate).astype(np.float64)[:, None])
+        gain[left[said.alarm]] -= 60.0
+        stay = np.flatnonzero(~said.alarm)
+        left, state = left[stay], take(state, stay)
+    return gain.mean() / 60.0, gain.std() / 60.0 / np.sqrt(runs)
+
+
+@pytest.mark.slow
+def test_the_promise_is_kept_under_the_detectors_own_law():
+    """A right detector fails with probability 1e-4; one whose limit is a tenth lower passes with .04."""
+    mean, error = gain_of_the_promise(60.0)
+    assert mean > -3.7 * error
+    mean, error = gain_of_the_promise(54.0)
+    assert mean < -3.7 * error
+
+
+def test_the_winnings_are_a_martingale_under_the_detectors_own_law():
+    """E[score at a stopping time] = E[stakes until then]: 300 values, or an alarm. A right one fails with 1e-6."""
+    detector, runs = Dependent(arl=300.0, learning=20, warning=1.0), 2000
+    draw = rng(0, "martingale")
+    state = detector.init(runs)
+    gained = np.zeros(runs)
+    running = np.ones(runs, np.bool_)
+    for _ in range(300):
+        known = blend(copy(state), np.zeros(runs))
+        gained -= np.where(running, detector.stake(state.age, known, state.inflation), 0.0)
+        said = detector.advance(state, (draw.random(runs) < known.rate).astype(np.float64)[:, None])
+        gained += np.where(running & said.alarm, said.evidence, 0.0)
+        running &= ~said.alarm
+    gained += np.where(running, detector.scores(state), 0.0)
+    assert abs(gained.mean()) < 4.9 * gained.std() / np.sqrt(runs)
+
+
+@pytest.mark.slow
+def test_independent_errors_are_seen_as_fast_as_promised():
+    """Medians of 60; the published ones are of 300 (docs/detector-dependent.md)."""
+    for size, most in ((0.1, 290), (0.3, 46)):
+        streams = [independent(rng(0, "rise", at), 3500, 0.2, 600, 0.2 + size) for at in range(60)]
+        assert median_delay(Dependent(), streams, 3500) <= most * (2.0 if size == 0.1 else 2.2)
+
+
+@pytest.mark.slow
+def test_chained_errors_raise_few_alarms_and_a_rise_is_seen():
+    """ρ = .6 at a rate of .15: a detector that takes the values for independent would alarm on nearly every stream."""
+    rate = np.concatenate([np.full(5000, 0.15), np.full(800, 0.4)])
+    streams = [chain(rng(0, "chain", at), 5800, rate, 0.6) for at in range(40)]
+    found = alarms(Dependent(), streams)
+    assert sum((positions < 5000).sum() for positions in found) <= 3  # 200,000 values at 5 per 1e6: P(> 3) = .02
+    assert median_delay(Dependent(), streams, 5000) < 240
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stay", "rates"), [(0.99, (0.05, 0.25)), (0.98, (0.1, 0.4)), (0.995, (0.02, 0.2)), (0.95, (0.02, 0.5))]
+)
+def test_hidden_states_raise_few_alarms(stay, rates):
+    """600,000 values: at 10 per 1e6 more than 18 have probability 1e-5; taken for independent there would be 100."""
+    streams = [hidden(rng(0, "hidden", str(stay), at), 10_000, stay, rates) for at in range(60)]
+    assert sum(map(len, alarms(Dependent(), streams))) <= 18
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.005, 0.05, 0.3, 0.5])
+def test_independent_errors_raise_few_alarms(rate):
+    """10^6 values from a cold start: at 1 per 1e6 there are more than 8 with probability 1e-6."""
+    streams = [independent(rng(0, "null", at), 10_000, rate) for at in range(100)]
+    assert sum(map(len, alarms(Dependent(), streams))) <= 8
+
+
+def test_alternations_and_constants_raise_no_alarm():
+    n = np.arange(4000)
+    assert not any(map(len, alarms(Dependent(), [n % 2 * 1.0, (n % 10 == 0) * 1.0, n * 0.0, n * 0.0 + 1.0])))
+
+
+def test_an_improvement_starts_the_baseline_anew_so_that_its_end_is_seen():
+    streams = [
+        np.concatenate([independent(rng(0, "fall", at), 3000, 0.4, 3000, 0.1), independent(rng(1, at), 800, 0.4)])
+        for at in range(4)
+    ]
+    assert median_delay(Dependent(), streams, 6000) < 100
+
+
+def test_the_evidence_says_since_when_and_how_it_was():
+    values = independent(rng(0, "evidence"), 4000, 0.1, 300, 0.6)
+    detector = Dependent()
+    _, said = detector.update(detector.init(1), values)
+    alarm = next(verdict for verdict in said if verdict.level is Level.ALARM)
+    why = alarm.evidence
+    assert abs(why["since"] - 4000) < 40
+    assert 2.5 * why["baseline_mean"] < why["mean_since"] < 0.7
+    assert why["baseline_mean"] == pytest.approx(0.1, abs=0.02)
+    assert why["independent"] + why["last_value"] + why["changing"] == pytest.approx(1.0)
+    assert abs(why["autocorrelation"]) < 0.15
+
+
+def test_one_long_stream_gets_the_same_bits_as_many():
+    draw = rng(0, "bits")
+    rate = np.concatenate([np.full(2500, 0.1), np.full(400, 0.5), np.full(1500, 0.1)])
+    streams = np.stack([chain(draw, 4400, rate, 0.5), hidden(draw, 4400, 0.98, (0.02, 0.4)), rate * 0.0])
+    detector = Dependent(learning=100)
+    together, said = detector.update(detector.init(3), streams)
+    assert len(said) > 0
+    for at in range(3):
+        alone, _ = detector.update(detector.init(1), streams[at])
+        assert detector.save(alone) == detector.save(take(together, np.array([at])))
+
+
+def test_what_it_does_not_take():
+    detector = Dependent(low=1.0, high=2.0, direction="fall")
+    with pytest.raises(InvalidObservation, match=r"1\.5 at position 2 is neither 1 nor 2"):
+        detector.update(detector.init(1), [1.0, 2.0, 1.5])
+    with pytest.raises(EmptyWindow):
+        detector.init([[1.0]])
+    for wrong in ({"arl": 1.0}, {"learning": 5}, {"warning": 0.0}, {"low": None}):
+        with pytest.raises(InvalidSetting):
+            make_detector("dependent", **wrong)
+    assert replace(detector, arl=10.0).promise(0)
