@@ -62,13 +62,13 @@ class Ranks(StepDetector[RankState]):
 
     For numbers of any range. On exchangeable values each rank is uniform given the ranks before, whatever the
     distribution, so that no bet on it has a mean above 1: M <- (M + 1) L is the Shiryaev-Roberts sum over all starting
-    points, and the alarm comes when the mean of M over five bets reaches `arl`. The baseline is the stream's own
-    past, the reference window included where one is given; the first `learning` values are only learnt from.
-    Where ranks depend on the ranks before them, the bets are tempered by the measured inflation of the variance.
-    A warning comes at `warning` times `arl`. 1,970 bytes a stream.
+    points, and the alarm comes when the mean of M over five bets reaches 1.5 `arl` (the score, which is two thirds of
+    it, `arl`). The baseline is the stream's own past, the reference window included where one is given; the first
+    `learning` values are only learnt from. Where ranks depend on the ranks before them, the bets are tempered by the
+    measured inflation of the variance. A warning comes at `warning` times `arl`. 1,969 bytes a stream.
     """
 
-    arl: float = 1.5e6
+    arl: float = 1e6
     learning: int = 512
     warning: float = 0.01
 
@@ -92,9 +92,9 @@ class Ranks(StepDetector[RankState]):
             f"As long as the values, those of the reference window ({reference_size}) included, are independent draws "
             f"from one distribution without ties, whatever it is: the mean time to a false alarm is at least "
             f"{self.arl:g} values, and a false alarm within any T values of a start has probability at most "
-            f"T/{self.arl:g}, on average over what is learnt, however often it is read. A theorem (Vovk 2021; Shin, "
-            f"Ramdas & Rinaldo 2024, Theorem 2.4). Simulated, not proven: the same for values with ties, and at most "
-            f"10 false alarms per 1e6 values on stationary autocorrelated ones, with `arl` as it comes."
+            f"T/{self.arl:g}, on average over what is learnt, however often it is read. A theorem, with half as much "
+            f"again to spare (Vovk 2021; Shin, Ramdas & Rinaldo 2024, Theorem 2.4). Simulated, not proven: the same "
+            f"for values with ties, and at most 10 false alarms per 1e6 autocorrelated values at an arl of 1e6."
         )
 
     def oriented(self, values: Floats) -> Floats:
@@ -186,7 +186,7 @@ class Ranks(StepDetector[RankState]):
             array[..., row] = 0
 
     def scores(self, state: RankState) -> Floats:
-        """Return the mixture of the bets' winnings, from 0 to `arl`; on an unchanged stream its mean is its age."""
+        """Return the bets' winnings, from 0 to `arl`; on an unchanged stream their mean is two thirds of its age."""
         return state.score.copy()
 
     def evidence(self, state: RankState, stream: int = 0) -> dict[str, float]:
