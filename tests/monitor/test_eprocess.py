@@ -36,7 +36,7 @@ def plain(sums):
         history.append((s, rate))
         told.append((list(wealth), regret(history[base:])))
         total += s
-        if n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128):
+        if n in (1, 2, 4, 8, 16, 32, 64, 128):
             if n in (4, 16, 64):
                 wealth = [w * math.exp(-regret(history[base:kept])) for w in wealth]
                 base, kept = kept, n

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.monitor.blocks import BLOCK, Singles
-from visutility.monitor.state import Bools, Floats, StreamState, put, take
+from visutility.monitor.state import Bools, Floats, StreamState, arrays, put, take
 
 BETS = 4
 TILTS = 0.4 * 2.0 ** np.arange(BETS)  # how far each bet's mean is above the baseline, in log-odds
 _TILT = np.float32(TILTS[0])
-_EXCESS = np.exp(TILTS)[:, None] - 1.0
-_SAFE = 1.0 - 1e-5  # more than float32 can add to a factor
+_EXCESS = np.exp(TILTS)[:, None].astype(np.float32) - np.float32(1.0)
+_SAFE = np.float32(1.0 - 2e-5)  # more than float32 can add to a factor
+_PIECE = 4096  # rows at a time, where much arithmetic is done on each
 _VALUES = np.float32(BLOCK)
 _TINY = 1e-300
 MOST = np.float32(1e15)  # winnings above this are cut: a block cannot carry them past what float32 holds
@@ -71,6 +72,11 @@ def fresh(n: int) -> EProcessState:
     )
 
 
+def view(work: EProcessState, rows: slice) -> EProcessState:
+    """Return the state of consecutive rows; its arrays are the state's own."""
+    return EProcessState(**{name: array[..., rows] for name, array in arrays(work).items()})
+
+
 def bet(work: EProcessState, sums: Singles, factor: Singles, mask: Bools | None) -> None:
     """Take a closed block of every row, or of those of the mask: equation (2). `factor` (k, s) is room to work in.
 
@@ -108,7 +114,8 @@ def refresh(work: EProcessState) -> None:
     """Move the rates on of the rows that are due."""
     ripe = work.due == work.blocks
     if ripe.all():
-        _move_on(work)
+        for first in range(0, len(ripe), _PIECE):
+            _move_on(view(work, slice(first, first + _PIECE)))
     elif ripe.any():
         rows = np.flatnonzero(ripe)
         part = take(work, rows)
@@ -127,9 +134,7 @@ def go_back(work: EProcessState) -> None:
     """Start without winnings from the baseline that was kept."""
     work.wealth[:] = 0.0
     work.blocks[:], work.total[:] = work.kept_blocks, work.kept_total
-    power = np.exp2(np.floor(np.log2(np.maximum(work.blocks, 1)))).astype(np.int32)
-    after = np.where(2 * work.blocks < 3 * power, (3 * power + 1) // 2, 2 * power)
-    work.due[:] = np.where(work.blocks < 1, 1, after)
+    work.due[:] = np.where(work.blocks < 1, 1, np.exp2(np.floor(np.log2(np.maximum(work.blocks, 1))) + 1.0))
     _set_rate(work, work.kept_fit)
 
 
@@ -148,7 +153,7 @@ def regret(work: EProcessState) -> Singles:
 def _move_on(work: EProcessState) -> None:
     """Bet against the mean of all blocks so far from now on; move the base where enough has come since: (3), (4).
 
-    Rates move at 1, 2, 3, 4, 6, 8, 12, … blocks; the base at four times the blocks of the next one.
+    Rates move at 1, 2, 4, 8, … blocks; the base at four times the blocks of the next one.
     """
     now = fit(work)
     far = (work.blocks >= 4 * work.kept_blocks) & (work.blocks >= 4)
@@ -165,8 +170,7 @@ def _move_on(work: EProcessState) -> None:
             (work.kept_fit, now),
         ):
             np.copyto(target, source, where=far)
-    power_of_two = (work.blocks & (work.blocks - 1)) == 0
-    work.due[:] += np.where(power_of_two, np.maximum(work.blocks >> 1, 1), work.blocks // 3)
+    work.due[:] *= np.int32(2)
     _set_rate(work, now)
 
 
@@ -198,7 +202,8 @@ def _regret(fit: Floats, total: Floats, rest: Floats) -> Singles:
 
 def _scale(rate: Floats) -> Singles:
     """Return exp(-16 log(1 + rate (e^tilt - 1))) of each bet, shape (k, s), a little less for rounding."""
-    mean = 1.0 + rate * _EXCESS
+    mean: Singles = np.multiply(rate.astype(np.float32), _EXCESS)
+    mean += np.float32(1.0)
     for _ in range(4):  # to the 16th
-        mean *= mean
-    return np.asarray(_SAFE / mean, np.float32)
+        np.multiply(mean, mean, out=mean)
+    return np.divide(_SAFE, mean, out=mean)

@@ -17,7 +17,7 @@ from visutility.core.errors import InvalidObservation, InvalidSetting
 from visutility.monitor import universal
 from visutility.monitor.blocks import BLOCK, Closed, Singles, block_sums, dense, from_unit, on_grid, ragged
 from visutility.monitor.detector import AbstractDetector, Level, Values, Verdict, Verdicts
-from visutility.monitor.state import Bools, Floats, Ints, arrays, join, put, take
+from visutility.monitor.state import Bools, Floats, Ints, join, put, take
 from visutility.monitor.universal import BETS, TILTS, EProcessState
 
 _PIECE = 16_384  # streams at a time: their evidence fits the cache
@@ -49,7 +49,9 @@ class EProcess(AbstractDetector[EProcessState]):
         if self.low is None or self.high is None:
             raise InvalidSetting(f"range [{self.low}, {self.high}] has an open end", hint="bets need low and high")
         if not 1.0 < self.arl <= 1e12:
-            raise InvalidSetting(f"arl {self.arl!r} is not in (1, 1e12]", hint="an alarm within T values has probability T / arl")
+            raise InvalidSetting(
+                f"arl {self.arl!r} is not in (1, 1e12]", hint="an alarm within T values has probability T / arl"
+            )
 
     def promise(self, reference_size: int) -> str:
         """Return the theorem in words."""
@@ -164,7 +166,7 @@ class EProcess(AbstractDetector[EProcessState]):
             for first in range(0, total, _PIECE):
                 piece = slice(first, min(first + _PIECE, total))
                 where = None if mask is None else mask[piece]
-                part, columns = _view(work, piece), np.ascontiguousarray(sums[piece].T)
+                part, columns = universal.view(work, piece), np.ascontiguousarray(sums[piece].T)
                 found += self._close(part, columns, before[piece], first, where, room[:, : len(part.seen)])
         else:
             part, columns = take(work, rows), np.ascontiguousarray(sums.T)
@@ -250,11 +252,6 @@ class EProcess(AbstractDetector[EProcessState]):
         low, high = self._ends()
         back: Floats = low + (high - low) * values if self.direction == "rise" else high - (high - low) * values
         return back
-
-
-def _view(work: EProcessState, rows: slice) -> EProcessState:
-    """Return the state of consecutive rows; its arrays are the state's own."""
-    return EProcessState(**{name: array[..., rows] for name, array in arrays(work).items()})
 
 
 def _in_order(found: list[Verdict], ids: Ints, before: Ints) -> list[Verdict]:
