@@ -20,8 +20,8 @@ from visutility.monitor.drift.tables import is_retyped
 from visutility.monitor.drift.tests import Tested
 from visutility.monitor.state import Ints
 
-# The p-value is this times Simes': it pays for normal tails in finite windows, so that repetitions of "no change"
-# alarm less often than the level says, not more.
+# The p-value is this times Simes'. It pays for what is approximate in the tests of finite windows, and for repetitions:
+# a share of alarms that is to be seen below the level has to be a little below it.
 MARGIN = 1.4
 BARS = 30  # bins of a histogram in the report
 SHOWN = 20  # labels of a histogram in the report; the others are one
