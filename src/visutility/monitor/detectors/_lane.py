@@ -4,6 +4,7 @@ Does what `blend` and `Dependent.step` do, in the same order, so that every numb
 """
 
 from math import sqrt
+from operator import add, mul
 from typing import Any, NamedTuple
 
 from visutility.monitor.detectors._blend import CHAINS, HAZARDS, LEAST, RATES, BlendState
@@ -82,7 +83,7 @@ class Lane:
     def _bet(self, x: float, age: float, known: _Known, position: int) -> float:
         """Multiply the winnings; what the bets on a fall have won."""
         rate, mean, chance, chain, autocorrelation = known
-        told, miss = self.rules, 1.0 - x
+        told = self.rules
         stake = ready = 0.0
         if age >= told.learning:
             ready = 1.0
@@ -92,18 +93,16 @@ class Lane:
         sd = sqrt(mean * (1.0 - mean))
         top, bottom = max(rate, TOP), rate * BOTTOM
         others = [max(min(rate + tilt * sd, top), bottom) for tilt in TILTS]
-        gains = [(x * other + miss * (1.0 - other)) / chance for other in others]
-        self.up = [(m + share * stake) * gain for m, share, gain in zip(self.up, SHARES, gains, strict=True)]
+        gains = [other / chance if x == 1.0 else (1.0 - other) / chance for other in others]
+        self.up = list(map(mul, map(add, self.up, [share * stake for share in SHARES]), gains))
         self.score = _sum(self.up)
         if self.best <= 1.0:
             self.best, self.since, self.total = 1.0, position, 0.0
         self.best *= gains[SHIFT]
         self.total += x
         others = [max(min(rate - drop * sd, top), bottom) for drop in DROPS]
-        self.down = [
-            (m + DROP_SHARE * ready) * ((x * other + miss * (1.0 - other)) / chance)
-            for m, other in zip(self.down, others, strict=True)
-        ]
+        gains = [other / chance if x == 1.0 else (1.0 - other) / chance for other in others]
+        self.down = list(map(mul, [m + DROP_SHARE * ready for m in self.down], gains))
         return _sum(self.down)
 
     def _watch(self, error: float) -> None:
@@ -152,7 +151,8 @@ class _BlendLane:
         rate = top / whole
         chance = x * rate + miss * (1.0 - rate)
         chain = weights[1] / whole
-        fresh = [weight * (x * p + miss * (1.0 - p)) / chance for weight, p in zip(weights, each, strict=True)]
+        gave = each if x == 1.0 else [1.0 - p for p in each]
+        fresh = [weight / chance for weight in map(mul, weights, gave)]
         self.weights = [LEAST if weight < LEAST else weight for weight in fresh]
         self.s0 += rest * x
         self.n0 += rest
@@ -167,26 +167,29 @@ class _BlendLane:
 class _Filter:
     """One jumping-rate model of one stream."""
 
-    __slots__ = ("chain", "floors", "hazard", "jumps", "rates", "stays")
+    __slots__ = ("emits", "hazard", "jumps", "misses", "rates", "stays")
 
     def __init__(
         self, hazard: float, chain: float, floors: list[float], rates: list[float], jumps: list[float]
     ) -> None:
-        self.hazard, self.stays, self.chain, self.floors = hazard, 1.0 - hazard, chain, floors
-        self.rates, self.jumps = rates, jumps
+        self.hazard, self.stays, self.rates, self.jumps = hazard, 1.0 - hazard, rates, jumps
+        self.emits = [[floor + chain * last for floor in floors] for last in (0.0, 1.0)]  # of a 1, after 0 and 1
+        self.misses = [[1.0 - e for e in emit] for emit in self.emits]
 
     def take(self, x: float, last: float) -> float:
         """Return the probability of a 1; learn from the value."""
-        share, stays, shift = self.hazard / _halves(self.jumps), self.stays, self.chain * last
-        jump = [j * share for j in self.jumps]
-        now = [r * stays + j for r, j in zip(self.rates, jump, strict=True)]
-        emit = [floor + shift for floor in self.floors]
-        rate = _halves([n * e for n, e in zip(now, emit, strict=True)])
-        gave = emit if x == 1.0 else [1.0 - e for e in emit]
-        total = _halves([n * g for n, g in zip(now, gave, strict=True)])
-        gave = [g / total for g in gave]
-        self.rates = [n * g for n, g in zip(now, gave, strict=True)]
-        self.jumps = [d + j * g for d, j, g in zip(self.jumps, jump, gave, strict=True)]
+        share, stays, jumps = self.hazard / _halves(self.jumps), self.stays, self.jumps
+        emit, miss = self.emits[last == 1.0], self.misses[last == 1.0]
+        jump = [j * share for j in jumps]
+        now = list(map(add, [r * stays for r in self.rates], jump))
+        rate = _halves(list(map(mul, now, emit)))
+        if x == 1.0:
+            gave = [e / rate for e in emit]
+        else:
+            total = _halves(list(map(mul, now, miss)))
+            gave = [m / total for m in miss]
+        self.rates = list(map(mul, now, gave))
+        self.jumps = list(map(add, jumps, map(mul, jump, gave)))
         return rate
 
 
