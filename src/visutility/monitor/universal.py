@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.monitor.blocks import BLOCK, Singles
-from visutility.monitor.state import Bools, Floats, StreamState, arrays, put, take
+from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
 
 BETS = 4
 TILTS = 0.4 * 2.0 ** np.arange(BETS)  # how far each bet's mean is above the baseline, in log-odds
@@ -21,6 +21,8 @@ _PIECE = 4096  # rows at a time, where much arithmetic is done on each
 _VALUES = np.float32(BLOCK)
 _TINY = 1e-300
 MOST = np.float32(1e15)  # winnings above this are cut: a block cannot carry them past what float32 holds
+
+ALL = slice(None)
 
 Counts = NDArray[np.int32]
 
@@ -95,9 +97,9 @@ def bet(work: EProcessState, sums: Singles, factor: Singles, mask: Bools | None)
         np.copyto(work.wealth, factor, where=mask)
 
 
-def won(work: EProcessState) -> Singles:
-    """Return the sum of the winnings over the four bets, always added in the same order."""
-    total: Singles = work.wealth[0] + work.wealth[1]
+def won(work: EProcessState, room: Singles | None = None) -> Singles:
+    """Return the sum of the winnings over the four bets, always added in the same order; in the first row of room."""
+    total: Singles = np.add(work.wealth[0], work.wealth[1], out=None if room is None else room[0])
     total += work.wealth[2]
     total += work.wealth[3]
     return total
@@ -145,9 +147,18 @@ def fit(work: EProcessState) -> Floats:
     return found
 
 
-def regret(work: EProcessState) -> Singles:
-    """Return by how much the best single mean explains the values since the base better than the rates did."""
-    return _regret(fit(work), *_since_base(work))
+def regret(work: EProcessState, rows: Ints | slice = ALL, sums: Singles | None = None) -> Singles:
+    """Return by how much the best single mean explains the values since the base better than the rates did: (3).
+
+    Of these rows, together with closed blocks, sums (n, r), that are not in the baseline yet.
+    """
+    total = work.total[rows] - work.base_total[rows]
+    blocks = work.blocks[rows] - work.base_blocks[rows]
+    if sums is not None:
+        total += np.add.reduce(sums, axis=0)
+        blocks += np.int32(len(sums))
+    rest = blocks * float(BLOCK) - total
+    return _regret(work.fit[rows] + _under(work.rate[rows], total, rest), total, rest)
 
 
 def _move_on(work: EProcessState) -> None:

@@ -112,11 +112,7 @@ class EProcess(AbstractDetector[EProcessState]):
 
     def scores(self, state: EProcessState) -> Floats:
         """Return what the bets have won, from 0 to `arl`, less the regret when last looked at."""
-        score = universal.won(state)
-        score *= np.float32(1.0 / BETS)
-        lost = np.negative(state.regret)
-        score *= np.exp(lost, out=lost)
-        return score.astype(np.float64)
+        return self._score(universal.won(state), state.regret)
 
     def settled(self, state: EProcessState) -> Floats:
         """Return the scores less the regret that there is now, as at an alarm: what the theorem is about."""
@@ -184,16 +180,20 @@ class EProcess(AbstractDetector[EProcessState]):
         `room` (k, r) to work in.
         """
         found: list[Verdict] = []
-        least, at = np.float32(self.arl), 0
+        least, at = np.float32(BETS * self.arl), 0
         while at < len(sums):
             wait = int((work.due - work.blocks).min())
             gap = min(len(sums) - at, wait, 256)
             for step in range(at, at + gap):
                 universal.bet(work, sums[step], room, mask)
-                if work.wealth.max() >= least:
-                    universal.add(work, sums[at : step + 1], mask)
-                    found += self._look(work, before, first, step)
+                total = universal.won(work, room[:2])
+                if total.max() < least:
+                    continue
+                rows, score = self._look(work, total, sums[at : step + 1], mask)
+                if len(rows):
                     gap = step + 1 - at
+                    universal.add(work, sums[at : at + gap], mask)
+                    found += self._alarm(work, rows, (before[rows] // BLOCK + step + 1) * BLOCK - 1, score, first)
                     break
             else:
                 universal.add(work, sums[at : at + gap], mask)
@@ -202,23 +202,31 @@ class EProcess(AbstractDetector[EProcessState]):
                 universal.refresh(work)
         return found
 
-    def _look(self, work: EProcessState, before: Ints, first: int, block: int) -> list[Verdict]:
-        """Settle which rows whose bets have won enough have an alarm: what the best single mean explains is off."""
-        rows = np.flatnonzero(universal.won(work) >= np.float32(BETS * self.arl))
+    def _look(self, work: EProcessState, total: Singles, sums: Singles, mask: Bools | None) -> tuple[Ints, Floats]:
+        """Return the rows that have an alarm, and their scores: what was won less what the best single mean explains.
+
+        `total` (r,) is what the bets have won, `sums` (n, r) the blocks that are not in the baseline yet.
+        """
+        rows = np.flatnonzero(total >= np.float32(BETS * self.arl))
+        rows = rows if mask is None else rows[mask[rows]]
+        lost = universal.regret(work, rows, sums[:, rows])
+        work.regret[rows] = lost
+        work.wealth[:, rows] = np.minimum(work.wealth[:, rows], universal.MOST)
+        score = self._score(total[rows], lost)
+        return rows[score >= self.arl], score[score >= self.arl]
+
+    def _alarm(self, work: EProcessState, rows: Ints, position: Ints, score: Floats, first: int) -> list[Verdict]:
+        """Return the verdicts on these rows, and have them start afresh."""
         part = take(work, rows)
-        part.regret[:] = work.regret[rows] = universal.regret(part)
-        score = self.scores(part)
-        alarm = np.flatnonzero(score >= self.arl)
-        work.wealth[:, rows] = np.minimum(part.wealth, universal.MOST)
-        if len(alarm) == 0:
-            return []
-        rows, score, part = rows[alarm], score[alarm], take(part, alarm)
-        position = (before[rows] // BLOCK + block + 1) * BLOCK - 1
         why = self._reasons(part, position, score)
         universal.go_back(part)
         put(work, rows, part)
         columns = (rows + first).tolist(), position.tolist(), score.tolist(), why
         return [Verdict(r, p, Level.ALARM, s, self.arl, w) for r, p, s, w in zip(*columns, strict=True)]
+
+    def _score(self, total: Singles, lost: Singles) -> Floats:
+        score: Floats = (total * np.float32(1.0 / BETS) * np.exp(-lost)).astype(np.float64)
+        return score
 
     def _reasons(self, part: EProcessState, position: Ints, score: Floats) -> list[dict[str, float]]:
         size = part.blocks * float(BLOCK)
