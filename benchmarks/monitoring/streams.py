@@ -1,0 +1,109 @@
+"""Delays and false alarms of every detector on streams, beside River, Frouros, an oracle and an always-fire.
+
+Delays: medians over the seeds of the values from the change to the first alarm in it, after exactly 5,000 unchanged
+values; a missed change counts as infinite. False alarms: per million values of unchanged streams, each watched from
+its first value on. The first values of a stream are its own reference window. CPU: microseconds a value.
+"""
+
+import argparse
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.monitoring.images import folder
+from benchmarks.monitoring.scenes import HEALTHY, Scene, changes, nulls
+from benchmarks.monitoring.watchers import Watcher, delays, oracle, watchers
+from benchmarks.tuning.memo import cache_folder
+from benchmarks.tuning.page import write
+
+SLOW = ("River", "Frouros")  # one value at a time: fewer values of the nulls
+
+
+def measured(watcher: Watcher, scene: Scene, streams: int, n: int | None, seed: int) -> dict[str, Any]:
+    """A change when `n` is None, else a null of `n` values a stream; kept on disk."""
+    key = json.dumps([watcher.name, watcher.identity, scene.title, streams, n, seed, bool(folder())])
+    with closing(sqlite3.connect(cache_folder() / "streams.sqlite", timeout=60, isolation_level=None)) as file:
+        file.execute("CREATE TABLE IF NOT EXISTS cell (key TEXT PRIMARY KEY, found TEXT)")
+        if row := file.execute("SELECT found FROM cell WHERE key = ?", (key,)).fetchone():
+            return dict(json.loads(row[0]))
+        values = scene.values(streams, seed) if n is None else scene.null(streams, n, seed)
+        began = time.process_time()
+        alarms = watcher.watch(values)
+        cpu = 1e6 * (time.process_time() - began) / values.size
+        found: dict[str, Any] = {"cpu": cpu}
+        if n is None:
+            found["delays"] = delays(alarms)
+            found["before"] = sum(at < HEALTHY for each in alarms for at in each)
+        else:
+            found["alarms"] = sum(map(len, alarms))
+        file.execute("INSERT OR REPLACE INTO cell VALUES (?, ?)", (key, json.dumps(found)))
+    return found
+
+
+def shown(value: float) -> str:
+    return "missed" if math.isinf(value) else f"{value:,.0f}"
+
+
+def table(rows: list[Scene], columns: list[Watcher | str], cell: Callable[[Scene, Any], str]) -> list[str]:
+    """A row a scene, printed as it is done."""
+    names = [column if isinstance(column, str) else column.name for column in columns]
+    lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --: |" * len(names)]
+    print("\n".join(lines), flush=True)
+    for scene in rows:
+        lines.append(f"| {scene.title} | " + " | ".join(cell(scene, column) for column in columns) + " |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print both tables; with --page, put them into a page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring.streams", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few short streams, to see that it runs")
+    parser.add_argument("--half", choices=("report", "dev"), default="report")
+    parser.add_argument("--only", nargs="*", help="these rows")
+    parser.add_argument("--scenes", default="", help="only scenes whose title holds this")
+    parser.add_argument("--seeds", type=int, default=300, help="streams a change")
+    parser.add_argument("--values", type=int, default=10_000_000, help="values a null; peers get a tenth")
+    parser.add_argument("--streams", type=int, default=100, help="streams a null")
+    parser.add_argument("--page", type=Path, help="a page with <!-- stream-delays --> and <!-- stream-nulls -->")
+    given = parser.parse_args(argv)
+    chosen = [one for one in watchers() if not given.only or one.name in given.only]
+    moves = [s for s in changes() if s.half == given.half and given.scenes in s.title]
+    still = [s for s in nulls() if s.half == given.half and given.scenes in s.title]
+    seeds, values, streams = given.seeds, given.values, given.streams
+    if given.quick:
+        chosen = [one for one in chosen if one.name in ("auto", "eprocess", "always fires")]
+        moves, still, seeds, values, streams = moves[3:4], still[:2], 3, 6000, 3
+
+    def delay(scene: Scene, column: Watcher | str) -> str:
+        watcher = oracle(scene) if isinstance(column, str) else column
+        if watcher is None:
+            return "–"
+        count = min(seeds, 30) if watcher.name == "always fires" else seeds
+        return shown(float(np.median(measured(watcher, scene, count, None, 0)["delays"])))
+
+    def rate(scene: Scene, column: Watcher) -> str:
+        few = column.name.startswith((*SLOW, "always"))
+        n = max(values // streams // (10 if few else 1), 1)
+        found = measured(column, scene, streams, n, 0)
+        return f"{1e6 * found['alarms'] / (n * streams):.3g}"
+
+    print(f"median delay over {seeds} seeds\n", flush=True)
+    first = table(moves, [*chosen, *(["oracle"] if not given.only else [])], delay)
+    print(f"\nfalse alarms per million of {values:,} values, {streams} streams (peers: a tenth)\n", flush=True)
+    second = table(still, list(chosen), rate)
+    if given.page:
+        write(given.page, "stream-delays", first)
+        write(given.page, "stream-nulls", second)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
