@@ -20,7 +20,7 @@ from visutility.monitor.detector import AbstractDetector, Level, Values, Verdict
 from visutility.monitor.state import Bools, Floats, Ints, join, put, take
 from visutility.monitor.universal import BETS, TILTS, EProcessState
 
-_PIECE = 16_384  # streams at a time: their evidence fits the cache
+_PIECE = 32_768  # streams at a time: their evidence fits the cache
 _DENSE = 8  # where more than one stream in so many has closed a block, all are gone through: copying costs more
 
 
