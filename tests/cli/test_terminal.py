@@ -98,3 +98,27 @@ def test_a_missing_reason_is_never_asked_for(home, capsys):
     assert "Why:" not in shown
     assert main(words) == 2
     assert capsys.readouterr().out == ""
+
+
+def unread(*words):
+    """Run visutility with a reader that goes away at once; return how it ended and what it said about that."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "visutility", *words]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        child.stdout.close()
+        said = child.stderr.read()
+    return child.returncode, said
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    assert unread("--help") == (0, "")
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_hides_no_drift(tmp_path):
+    many = tmp_path / "many.csv"  # a thousand columns fill more than the buffer of a pipe
+    many.write_text(",".join(f"column{at}" for at in range(1000)) + "\n" + ",".join(["1"] * 1000) + "\n")
+    other = tmp_path / "other.csv"
+    other.write_text(many.read_text().replace("column0,", "gone,"))
+    assert unread("drift", str(many), str(many)) == (0, "")
+    assert unread("drift", str(many), str(other), "--fail-on-drift") == (11, "")

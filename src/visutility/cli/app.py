@@ -53,7 +53,19 @@ def _root(
 
 
 def run(argv: list[str]) -> int:
-    """Run one command. Returns 0, or what `docs/errors.md` says of the error."""
+    """Run one command. Returns 0, or what `docs/errors.md` says of the error.
+
+    That the reader of a pipe went away, as `head` does, is no error: what is left to say is dropped.
+    """
+    code = _answered(argv)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop()
+    return code
+
+
+def _answered(argv: list[str]) -> int:
     as_json = "--json" in argv and argv[0] != "demo"  # there it takes a file
     try:
         with interrupt.heard():
@@ -70,9 +82,19 @@ def run(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("stopped; what was committed stays, nothing is half-done\n")
         return interrupt.exit_code()
-    except BrokenPipeError:  # the reader of a pipe went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _drop()
         return 0
+    except SystemExit as stop:  # what typer makes of a BrokenPipeError
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        _drop()
+        return 0
+
+
+def _drop() -> None:
+    """Let standard output lead nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _misused(error: TyperException, *, as_json: bool) -> None:
