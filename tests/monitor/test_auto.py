@@ -61,6 +61,22 @@ def test_each_stream_gets_what_its_own_detector_would_say():
 
 
 @pytest.mark.parametrize("direction", ["rise", "fall"])
+def test_kinds_mixed_in_a_batch_get_the_same_as_one_by_one(direction):
+    draw = rng(0, "mixed")
+    values = np.stack([errors(draw, 700, 0.1), draw.normal(0, 1, 700), errors(draw, 700, 0.3), errors(draw, 700, 0.5)])
+    values[:, 600:] = np.stack([np.ones(100), np.full(100, 4.0), np.zeros(100), draw.random(100)])
+    detector = make_detector("auto", direction=direction, arl=1000.0, learning=100)
+    together, said = detector.update(detector.init(4), values)
+    state, one_by_one = detector.init(4), []
+    for column in values.T:
+        state, found = detector.update(state, column[:, None])
+        one_by_one += list(found)
+    assert len(one_by_one) > 3
+    assert list(said) == one_by_one
+    assert detector.save(state) == detector.save(together)
+
+
+@pytest.mark.parametrize("direction", ["rise", "fall"])
 def test_a_stream_counts_as_errors_until_its_first_other_value(direction):
     detector = make_detector("auto", direction=direction)
     state = detector.init(2)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from visutility.monitor.detectors.dependent import Dependent, DependentState
 from visutility.monitor.detectors.ranks import Ranks, RankState
-from visutility.monitor.state import Bools, Floats, StreamState, arrays, put, take
+from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
 from visutility.monitor.steps import StepDetector
-from visutility.monitor.verdicts import Level
+from visutility.monitor.verdicts import Level, Verdict
 
 MARGIN = 1.25  # on 0/1 values the stake is won that many times `arl`: a rate is not drawn at random
 ERRORS, SCORES = 0, 1
@@ -170,6 +170,35 @@ class Auto(StepDetector[Any]):
             )
             return f"not all values are 0 or 1: bets on ranks among {known['baseline_size']:.0f} past values; {how}"
         return f"0/1 values: bets on more errors than predicted; {_dependence(known)}"
+
+    def _dense(self, work: Any, values: Floats) -> list[Verdict]:
+        """Let each detector take its streams' rows of the batch at once; those that change kind go step by step."""
+        seen = work.seen.copy()
+        scores = work.kind == SCORES
+        errors = ~scores & self._binary(values).all(axis=1)
+        found: list[Verdict] = []
+        for kind, rows in ((ERRORS, np.flatnonzero(errors)), (SCORES, np.flatnonzero(scores))):
+            if len(rows):
+                found += self._dense_of(kind, _view(work, kind), rows, values)
+        rows = np.flatnonzero(~(errors | scores))
+        if len(rows):
+            part = take(work, rows)
+            said = StepDetector._dense(self, part, values[rows])
+            put(work, rows, part)
+            found += [verdict._replace(stream=int(rows[verdict.stream])) for verdict in said]
+        return sorted(found, key=lambda verdict: (verdict.position - seen[verdict.stream], verdict.stream))
+
+    def _dense_of(self, kind: int, whole: Any, rows: Ints, values: Floats) -> list[Verdict]:
+        """Give these rows, all of one kind, to its detector; `whole` is its view of the state."""
+        part, own = (whole, values) if len(rows) == len(values) else (take(whole, rows), values[rows])
+        if kind == ERRORS:
+            said = self._errors()._dense(part, self._error(own))
+            said = [verdict._replace(evidence=self._people(verdict.evidence)) for verdict in said]
+        else:
+            said = self._scores()._dense(part, own)
+        if part is not whole:
+            put(whole, rows, part)
+        return [verdict._replace(stream=int(rows[verdict.stream])) for verdict in said]
 
     def _errors(self) -> Dependent:
         return Dependent(arl=MARGIN * self.arl, learning=self.learning, warning=self.warning)
