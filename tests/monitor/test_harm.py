@@ -244,6 +244,15 @@ def test_what_is_known_decides_the_verdict(drift, guess, labels, broken, kind):
     assert said["starts_retrain"] == found.starts_retrain
 
 
+@pytest.mark.parametrize("alarm", [True, False])
+def test_an_alarm_of_a_fleet_is_an_alarm_and_no_p_value(alarm):
+    assert judge_harm(np.array([alarm])[0]) == judge_harm(alarm)
+
+
+def test_one_failed_check_may_come_as_its_name():
+    assert judge_harm(None, broken="black").broken == ("black",)
+
+
 def test_words_name_the_numbers():
     words = judge_harm(True, estimate(0.8)).words
     assert "0.800 [0.780, 0.820]" in words

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, final
 
+import numpy as np
+
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.estimate import Estimate
 from visutility.monitor.risk import Risk
@@ -70,7 +72,7 @@ class Harm:
 
 
 def judge_harm(
-    drift: bool | float | None,
+    drift: bool | np.bool_ | float | None,
     estimate: Estimate | None = None,
     risk: Risk | None = None,
     broken: Sequence[str] = (),
@@ -93,13 +95,16 @@ def judge_harm(
         if not 0.0 <= value <= 1.0 and not (name == "tolerance" and value > 0.0 and estimate is not None):
             raise InvalidSetting(f"{name} {value!r} is not in [0, 1]", hint="give a share, such as 0.05")
     changed = _changed(drift, level)
-    kind, words = _kind(changed, estimate, risk, tuple(broken), tolerance)
-    return Harm(kind, words, tolerance, changed, estimate, risk, tuple(broken))
+    failed = (broken,) if isinstance(broken, str) else tuple(broken)
+    kind, words = _kind(changed, estimate, risk, failed, tolerance)
+    return Harm(kind, words, tolerance, changed, estimate, risk, failed)
 
 
-def _changed(drift: bool | float | None, level: float) -> bool | None:
-    if drift is None or isinstance(drift, bool):
-        return drift
+def _changed(drift: bool | np.bool_ | float | None, level: float) -> bool | None:
+    if drift is None:
+        return None
+    if isinstance(drift, (bool, np.bool_)):  # the second is what `verdicts.alarm` holds
+        return bool(drift)
     if not 0.0 <= drift <= 1.0:
         raise InvalidSetting(f"drift {drift!r} is no p-value", hint="give a bool, or a p-value in [0, 1]")
     return bool(drift <= level)
