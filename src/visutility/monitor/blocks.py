@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from visutility.monitor.state import Floats, Ints
 
-BLOCK = 16
+BLOCK = 32
 GRID = 2.0**-12
 _ROUND = np.float32(2.0**11)  # float32 from 2^11 to 2^12 are the multiples of 2^-12
 _ONE = np.float32(1.0).view(np.uint32)
 _PIECE = 1 << 17  # values at a time
-_SHIFT = 4  # 2^4 values to a block
+_SHIFT = 5  # 2^5 values to a block
 _NONE = 65_535
 _PACK = 1 << 20  # a packed count and sum are exact for fewer values than this
-_PAIR = np.kron(np.eye(2, dtype=np.float32), np.ones((BLOCK, 1), np.float32))  # (32, 2): sums of two blocks at once
+_PAIR = np.kron(np.eye(2, dtype=np.float32), np.ones((BLOCK, 1), np.float32))  # (64, 2): sums of two blocks at once
 
 Singles = NDArray[np.float32]
 Unit = Callable[[NDArray[Any], Singles], None]  # checks values and writes them, scaled to [0, 1], into the second

@@ -13,14 +13,14 @@ from visutility.monitor.blocks import BLOCK, Singles
 from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
 
 BETS = 4
-TILTS = 0.4 * 2.0 ** np.arange(BETS)  # how far each bet's mean is above the baseline, in log-odds
+TILTS = 0.3 * 2.0 ** np.arange(BETS)  # how far each bet's mean is above the baseline, in log-odds
 _TILT = np.float32(TILTS[0])
 _EXCESS = np.exp(TILTS)[:, None].astype(np.float32) - np.float32(1.0)
-_SAFE = np.float32(1.0 - 2e-5)  # more than float32 can add to a factor
+_SAFE = np.float32(1.0 - 4e-5)  # more than float32 can add to a factor
 _PIECE = 4096  # rows at a time, where much arithmetic is done on each
 _VALUES = np.float32(BLOCK)
 _TINY = 1e-300
-MOST = np.float32(1e15)  # winnings above this are cut: a block cannot carry them past what float32 holds
+MOST = np.float32(1e15)  # winnings above this are cut, before a further block could carry them past all bounds
 
 ALL = slice(None)
 
@@ -47,7 +47,7 @@ class EProcessState(StreamState):
     kept_total: Floats  # (s,) their sum
     kept_fit: Floats  # (s,) log-likelihood of the values from the base on
     wealth: Singles  # (k, s) M of each bet
-    scale: Singles  # (k, s) exp(-16 log(1 + rate (e^tilt - 1))): the mean of a factor is at most 1
+    scale: Singles  # (k, s) exp(-32 log(1 + rate (e^tilt - 1))): the mean of a factor is at most 1
     regret: Singles  # (s,) what the best single mean has over `rate`s, when last looked at, 0 or more
 
 
@@ -82,7 +82,7 @@ def view(work: EProcessState, rows: slice) -> EProcessState:
 def bet(work: EProcessState, sums: Singles, factor: Singles, mask: Bools | None) -> None:
     """Take a closed block of every row, or of those of the mask: equation (2). `factor` (k, s) is room to work in.
 
-    M <- (M + 16) exp(tilt S) scale, for each bet; the tilts double, so that one power gives all.
+    M <- (M + 32) exp(tilt S) scale, for each bet; the tilts double, so that one power gives all.
     """
     np.multiply(sums, _TILT, out=factor[0])
     np.exp(factor[0], out=factor[0])
@@ -91,9 +91,11 @@ def bet(work: EProcessState, sums: Singles, factor: Singles, mask: Bools | None)
     np.multiply(factor, work.scale, out=factor)
     if mask is None:
         np.add(work.wealth, _VALUES, out=work.wealth)
-        np.multiply(work.wealth, factor, out=work.wealth)
+        with np.errstate(over="ignore"):  # infinite winnings are cut to `MOST` as soon as they are looked at
+            np.multiply(work.wealth, factor, out=work.wealth)
     else:
-        np.multiply(work.wealth + _VALUES, factor, out=factor)
+        with np.errstate(over="ignore"):
+            np.multiply(work.wealth + _VALUES, factor, out=factor)
         np.copyto(work.wealth, factor, where=mask)
 
 
@@ -212,9 +214,9 @@ def _regret(fit: Floats, total: Floats, rest: Floats) -> Singles:
 
 
 def _scale(rate: Floats) -> Singles:
-    """Return exp(-16 log(1 + rate (e^tilt - 1))) of each bet, shape (k, s), a little less for rounding."""
+    """Return exp(-32 log(1 + rate (e^tilt - 1))) of each bet, shape (k, s), a little less for rounding."""
     mean: Singles = np.multiply(rate.astype(np.float32), _EXCESS)
     mean += np.float32(1.0)
-    for _ in range(4):  # to the 16th
+    for _ in range(5):  # to the 32nd
         np.multiply(mean, mean, out=mean)
     return np.divide(_SAFE, mean, out=mean)

@@ -29,7 +29,7 @@ _DENSE = 8  # where more than one stream in so many has closed a block, all are 
 class EProcess(AbstractDetector[EProcessState]):
     """Alarm when bets that the mean has risen have won `arl` times the stake, whatever the mean was before.
 
-    For values in [`low`, `high`], rounded to 1/4096 of that range. Decides at the end of every 16 values of a stream.
+    For values in [`low`, `high`], rounded to 1/4096 of that range. Decides at the end of every 32 values of a stream.
     Learns its baseline from all values so far, so that it needs no reference window, and gains from one. An alarm has
     probability at most T / `arl` within the first T values, as long as the mean of each value given those before it
     stays what it is. 112 bytes a stream. Least for values that are 0 or 1; it sees a change of other values too, but
@@ -212,7 +212,7 @@ class EProcess(AbstractDetector[EProcessState]):
         lost = universal.regret(work, rows, sums[:, rows])
         work.regret[rows] = lost
         work.wealth[:, rows] = np.minimum(work.wealth[:, rows], universal.MOST)
-        score = self._score(total[rows], lost)
+        score = self._score(np.minimum(total[rows], np.float32(BETS) * universal.MOST), lost)
         return rows[score >= self.arl], score[score >= self.arl]
 
     def _alarm(self, work: EProcessState, rows: Ints, position: Ints, score: Floats, first: int) -> list[Verdict]:
