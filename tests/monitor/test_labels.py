@@ -4,6 +4,8 @@ import math
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -205,6 +207,38 @@ def test_shapes_ids_and_settings_are_checked():
             LabelJoin(**wrong)
     with pytest.raises(InvalidSetting):
         join.realised(level=1.0)
+
+
+def test_ids_of_two_types_are_refused_across_batches_too():
+    join = LabelJoin()
+    join.predict([1, 2], [0, 1])
+    before = join.save()
+    for wrong in (["1"], np.array(["a"])):
+        with pytest.raises(InvalidObservation, match=r"\['int', 'str'\]"):
+            join.predict(wrong, [0])
+        with pytest.raises(InvalidObservation):
+            join.label(wrong, [0])
+    assert join.save() == before
+    early = LabelJoin()
+    early.label(["a"], [1])
+    with pytest.raises(InvalidObservation):
+        early.predict([7], [1])
+
+
+def test_ids_may_be_numbers_of_numpy_and_columns_of_tables():
+    plain, other = LabelJoin(), LabelJoin()
+    for column in ([3, 4], list(np.array([5, 6])), pd.Series([7, 8]), pa.array([9, 10])):
+        other.predict(column, [0, 1])
+    plain.predict([3, 4, 5, 6, 7, 8, 9, 10], [0, 1] * 4)
+    assert same(plain, other)
+    named = LabelJoin()
+    named.predict(list(np.array(["ü", "漢"])), [0, 1])
+    assert named.table()["id"].tolist() == ["ü", "漢"]
+
+
+def test_an_id_that_would_take_all_memory_is_refused():
+    with pytest.raises(InvalidObservation, match="100000 long"):
+        LabelJoin().predict(["x" * 100_000], [0])
 
 
 def test_empty_batches_change_nothing():

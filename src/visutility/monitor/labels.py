@@ -21,6 +21,7 @@ from visutility.monitor.state import Floats
 Id = int | str
 _VERSION = 1
 _NEVER = -math.inf
+_LONGEST = 1000  # characters of an id: arrays of text are as wide as the longest
 _COUNTS = ("predictions", "joined", "duplicates", "contradictions", "late", "held", "dropped", "forgotten")
 
 
@@ -116,7 +117,7 @@ class LabelJoin:
         it comes with its time. Raises `LabelContradicted` when an id comes with another value, `InvalidObservation`
         for what is not finite or does not fit; nothing is taken then.
         """
-        names = _ids(ids)
+        names = self._ids(ids)
         values = _numbers(said, len(names), "said")
         hopes = np.full(len(names), math.nan) if expected is None else _numbers(expected, len(names), "expected")
         times = self._arrivals + np.arange(1.0, len(names) + 1.0)
@@ -147,7 +148,7 @@ class LabelJoin:
         replaced (`contradiction="last"`) corrects `realised`, not what was returned. Raises `LabelContradicted` and
         `PredictionNotFound` as the settings say, and `InvalidObservation`; nothing is taken then.
         """
-        names = _ids(ids)
+        names = self._ids(ids)
         values = _numbers(labels, len(names), "labels")
         self._check(names, values)
         losses: list[float] = []
@@ -236,6 +237,24 @@ class LabelJoin:
         made._held = {name: (label, at) for name, label, at in zip(*held, strict=True)}
         return made
 
+    def _ids(self, ids: Sequence[Id] | NDArray[Any]) -> list[Id]:
+        """Return ids of one type, the same as those that are kept: 1 and "1" cannot be told apart once saved."""
+        listed = ids.tolist() if hasattr(ids, "tolist") else ids  # of NumPy, pandas and Arrow
+        names = [name.item() if isinstance(name, np.generic) else name for name in listed]
+        here = next(iter(self._rows), next(iter(self._held), None))
+        kinds = {type(name) for name in names} | ({type(here)} if names and here is not None else set())
+        if not kinds <= {int} and not kinds <= {str}:
+            found = sorted(kind.__name__ for kind in kinds)
+            raise InvalidObservation(f"ids are {found}, here or before", hint="all whole numbers, or all text")
+        for name in names:
+            bad = "\0" in name or len(name) > _LONGEST if isinstance(name, str) else not -(2**63) <= name < 2**63
+            if bad:
+                said = repr(name) if isinstance(name, int) or len(name) < 50 else f"{name[:50]!r}… ({len(name)} long)"
+                raise InvalidObservation(
+                    f"id {said} cannot be kept", hint=f"up to {_LONGEST} characters without NUL, or 64 bits"
+                )
+        return names
+
     def _take(self, name: Id, row: _Row, losses: list[float]) -> None:
         self._counts["predictions"] += 1
         self._rows[name] = row
@@ -314,17 +333,6 @@ class LabelJoin:
         if self.metric == "accuracy":
             return np.where(np.isnan(label), math.nan, (said != label).astype(np.float64))
         return np.asarray(np.minimum(np.abs(said - label) / self.scale, 1.0))
-
-
-def _ids(ids: Sequence[Id] | NDArray[Any]) -> list[Id]:
-    names = ids.tolist() if isinstance(ids, np.ndarray) else list(ids)
-    kinds = {type(name) for name in names}
-    if not kinds <= {int} and not kinds <= {str}:
-        raise InvalidObservation(f"ids are {sorted(kind.__name__ for kind in kinds)}", hint="all whole numbers or text")
-    for name in names:
-        if "\0" in name if isinstance(name, str) else not -(2**63) <= name < 2**63:
-            raise InvalidObservation(f"id {name!r} cannot be kept", hint="text without NUL, or at most 64 bits")
-    return names
 
 
 def _pack(names: Any) -> NDArray[Any]:
