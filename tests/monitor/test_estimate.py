@@ -284,6 +284,9 @@ def test_what_does_not_fit_is_refused(reference):
         estimate_performance(scores, labels[:50], scores)
     with pytest.raises(InvalidObservation, match="labels are 0 to 5"):
         estimate_performance(scores, labels + 1, scores)
+    for wrong in (0.5, 1e300):
+        with pytest.raises(InvalidObservation, match="labels are 0 to 5"):
+            estimate_performance(scores, np.full(100, wrong), scores)
     with pytest.raises(InvalidObservation, match="numbers"):
         estimate_performance([["a", "b"]] * 40, [0] * 40, scores)
     with pytest.raises(InvalidObservation, match="one number a row"):

@@ -137,13 +137,13 @@ class _Found:
 def _classes(known: Floats, labels: Floats, new: Floats, method: Method, seed: int) -> _Found:
     """Estimate the accuracy from softmax scores (n, k) and (m, k)."""
     k = known.shape[1]
-    classes = labels.astype(np.int64)
-    strange = (labels != classes) | (labels < 0) | (labels >= k)
+    strange = (labels != np.floor(labels)) | (labels < 0) | (labels >= k)
     if strange.any():
         at = int(np.argmax(strange))
         raise InvalidObservation(
             f"reference_labels has {float(labels[at])!r} at position {at}", hint=f"labels are 0 to {k - 1}"
         )
+    classes = labels.astype(np.int64)
     if method == "confidence" or (method == "auto" and k == 2):
         return _two_classes(known, classes, new) if k == 2 else _many_classes(known, classes, new, 0.0, seed)
     return _many_classes(known, classes, new, 1.0 if method == "transport" else None, seed)
