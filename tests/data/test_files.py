@@ -94,6 +94,7 @@ def test_what_cannot_be_read_says_which_and_what_to_do(tmp_path):
     (tmp_path / "x.arrow").write_bytes(b"x")
     (tmp_path / "x.csv").write_bytes(b"")
     np.save(tmp_path / "deep.npy", np.zeros((1, 1, 1, 1, 1)))
+    np.save(tmp_path / "scalar.npy", 3.0)
     np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "1.png").write_bytes(b"no png")
@@ -107,6 +108,7 @@ def test_what_cannot_be_read_says_which_and_what_to_do(tmp_path):
         "x.csv": InvalidData,
         "deep.npy": InvalidData,
         "two.npz": InvalidData,
+        "scalar.npy": InvalidData,
         "bad": InvalidImage,
     }.items():
         with pytest.raises(error) as caught:

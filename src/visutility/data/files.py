@@ -119,6 +119,8 @@ def _arrays(path: Path, kind: Kind | None) -> Window:
         found = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (ValueError, OSError, EOFError) as error:
         raise InvalidData(f"{path} is no file of NumPy arrays: {error}", hint="write it with numpy.save") from None
+    if any(array.ndim == 0 for array in found.values()):
+        raise InvalidData(f"{path} holds a single number, not one a row", hint="write arrays of one length")
     deep = [name for name, array in found.items() if array.ndim > 1]
     if not deep or (kind == "table" and len(found) > 1):
         table: Any = found.get("", found)
