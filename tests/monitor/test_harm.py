@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ START = RiskState.start()
 
 
 def evidence_over_time(losses, m, delta):
-    """The log e-value against "the mean is at most m" after each loss."""
-    return log_evidence(m, advance(START, losses, math.log(1.0 / delta)))
+    """The log e-value against "the mean is at most m" after each loss, for a reference of such losses."""
+    start = RiskState.start(fractions=int(np.count_nonzero(losses % 1.0)))
+    return log_evidence(m, advance(start, losses, math.log(1.0 / delta)))
 
 
 def peeked(losses, m, delta):
@@ -108,6 +110,18 @@ def test_the_evidence_of_coins_is_the_integral_it_says_it_is():
     ratio = (q / m) ** ones * ((1 - q) / (1 - m)) ** (n - ones) * stats.beta(0.5, 0.5).pdf(q)
     state = replace(START, seen=n, total=float(ones))
     assert float(log_evidence(m, state)) == pytest.approx(math.log(np.trapezoid(ratio, q)), abs=1e-3)
+
+
+@pytest.mark.parametrize("fractions", [0, 5])
+def test_a_loss_that_comes_when_it_helps_wins_nothing(fractions):
+    """Every sequence of six coins of .05, and then a coin or a sure .05, whichever makes the evidence larger."""
+    m, start = 0.05, RiskState.start(fractions=fractions)
+    mean = 0.0
+    for sequence in product([0.0, 1.0], repeat=6):
+        chance = math.prod(m if x else 1.0 - m for x in sequence)
+        last = {x: float(np.exp(log_evidence(m, advance(start, np.array([*sequence, x]), 3.0))[-1])) for x in (0, m, 1)}
+        mean += chance * max(last[m], (1.0 - m) * last[0] + m * last[1])
+    assert mean <= 1.0
 
 
 def harm_found(tolerance, excess, names, bound=True, size=300, seeds=200, length=1500):

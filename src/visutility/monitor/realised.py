@@ -19,7 +19,8 @@ _ODD = 3.0  # standard deviations beyond which labels are called selected
 class Realised:
     """The metric on labelled rows, [`low`, `high`] around it, and whether these rows are like all rows.
 
-    The interval holds however often one looks, for a model whose performance does not change while they come.
+    The interval holds for a model whose performance does not change while they come: however often one looks as long
+    as no prediction has left; of a window that moves on, at a look chosen in advance.
     `expected_labelled` and `expected_all` are means of what the scores let expect; where they differ by more than
     chance, labels are `selected` (say, only doubtful images are looked at), the realised value is not that of all rows,
     and `adjusted`, which adds the difference, is nearer to it as far as the scores are right. NaN where not known.
@@ -69,7 +70,8 @@ def realised(
     if n == 0:
         return Realised(math.nan, math.nan, math.nan, metric, level, 0, rows, math.nan, math.nan, math.nan, False)
     delta = (1.0 - level) / 2.0
-    state = latest(RiskState.start(), advance(RiskState.start(), losses, math.log(1.0 / delta)))
+    start = RiskState.start(fractions=int(metric == "mae"))
+    state = latest(start, advance(start, losses, math.log(1.0 / delta)))
     low, high = mean_interval(state, delta)
     mean = float(losses.mean())
     value, low, high = (1.0 - mean, 1.0 - high, 1.0 - low) if metric == "accuracy" else (mean, low, high)

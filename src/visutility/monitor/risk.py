@@ -37,7 +37,7 @@ class RiskState:
     weight: float  # the sum of the bets lambda_i
     weighted: float  # of lambda_i x_i
     spent: float  # of v_i psi(lambda_i), v_i = (x_i - mean before it)^2
-    fractions: int  # losses that are neither 0 nor 1
+    fractions: int  # losses of the reference that are neither 0 nor 1: with any, half of the stake is on the variance
     evidence: float  # the largest log e-value against "no worse than the threshold" so far
     since: int  # losses seen when the evidence first sufficed; -1: it never did
 
@@ -47,9 +47,9 @@ class RiskState:
             raise Invalid(f"a risk state of {self.seen} losses with the sum {self.total!r}", hint="it was edited")
 
     @classmethod
-    def start(cls, size: int = 0, mean: float = 0.0, bound: float = 1.0) -> "RiskState":
+    def start(cls, size: int = 0, mean: float = 0.0, bound: float = 1.0, fractions: int = 0) -> "RiskState":
         """Return the state before the first loss, for a reference of this size, mean and upper bound."""
-        return cls(size, mean, bound, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, -math.inf, -1)
+        return cls(size, mean, bound, 0, 0.0, 0.0, 0.0, 0.0, 0.0, fractions, -math.inf, -1)
 
 
 @final
@@ -113,7 +113,7 @@ class RiskTracker:
         if len(losses) < 10:
             raise EmptyWindow(f"the reference window has {len(losses)} losses", hint="give at least 10")
         bound = mean_upper(losses, self.delta / 2.0)
-        return RiskState.start(len(losses), float(losses.mean()), bound)
+        return RiskState.start(len(losses), float(losses.mean()), bound, fractions_of(losses))
 
     def update(self, state: RiskState, losses: ArrayLike) -> RiskState:
         """Return the state after these losses (n,), in order; it does not depend on how they are cut into batches.
@@ -194,7 +194,7 @@ def advance(state: RiskState, x: Floats, wanted: float) -> Steps:
         weight=_running(state.weight, bets),
         weighted=_running(state.weighted, bets * x),
         spent=_running(state.spent, (x - mean[:-1]) ** 2 * (-np.log1p(-bets) - bets)),
-        fractions=state.fractions + np.cumsum((x != 0.0) & (x != 1.0)),
+        fractions=np.full(len(x), state.fractions),
     )
 
 
@@ -212,11 +212,11 @@ def _running(start: float, values: Floats) -> Floats:
 def log_evidence(m: float, of: Steps | RiskState) -> Floats:
     """Return the log e-value against "the mean of each loss given the past is at most m", after each of the steps.
 
-    Losses of 0 and 1: bets on coins, E1 = integral over q > m of prod (q/m)^x ((1-q)/(1-m))^(1-x) under Jeffreys'
-    prior. For x in [0, 1] each factor is at most its chord, which has mean at most 1, so it holds for other losses too;
-    for these half of the stake is on E2 = exp(sum lambda (x - m) - sum v psi(lambda)), which adapts to the variance:
-    the empirical Bernstein bound of Waudby-Smith & Ramdas (2024), Theorem 2. Both are supermartingales that start at
-    most at 1, and so is their mean.
+    Bets on coins, E1 = integral over q > m of prod (q/m)^x ((1-q)/(1-m))^(1-x) under Jeffreys' prior. For x in [0, 1]
+    each factor is at most its chord, which has mean at most 1, so it holds for losses other than 0 and 1 too. If the
+    reference had such losses, half of the stake is on E2 = exp(sum lambda (x - m) - sum v psi(lambda)), which adapts to
+    the variance: the empirical Bernstein bound of Waudby-Smith & Ramdas (2024), Theorem 2. Both are supermartingales
+    that start at most at 1, and so is their mean; which of the two it is was settled before the first loss.
     """
     if m >= 1.0:
         return np.full(np.shape(of.seen), -math.inf)
@@ -253,6 +253,11 @@ def _lower(state: RiskState, delta: float) -> float:
         refused = float(log_evidence(middle, state)) >= math.log(1.0 / delta)
         low, high = (middle, high) if refused else (low, middle)
     return low
+
+
+def fractions_of(losses: Floats) -> int:
+    """Return how many losses are neither 0 nor 1."""
+    return int(np.count_nonzero((losses != 0.0) & (losses != 1.0)))
 
 
 def checked_losses(values: ArrayLike, what: str) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.monitor.many import e_bh
-from visutility.monitor.risk import RiskState, advance, checked_losses, log_evidence
+from visutility.monitor.risk import RiskState, advance, checked_losses, fractions_of, log_evidence
 from visutility.monitor.state import Bools, Floats
 from visutility.monitor.stats import mean_upper
 
@@ -104,7 +104,8 @@ def _judged(
     inside, old = now[_mask(where, columns)], before[_mask(where, known)]
     base = old if len(old) >= smallest else before
     mean, bound = float(base.mean()), mean_upper(base, delta)
-    steps = advance(RiskState.start(), inside, math.log(1e3))  # bets sized for evidence of a thousand to one
+    start = RiskState.start(fractions=fractions_of(before))
+    steps = advance(start, inside, math.log(1e3))  # bets sized for evidence of a thousand to one
     evidence = float(log_evidence(bound, steps)[-1])
     more = float(inside.sum()) - len(inside) * mean
     return Slice(
