@@ -20,7 +20,7 @@ _SAFE = np.float32(1.0 - 4e-5)  # more than float32 can add to a factor
 _PIECE = 4096  # rows at a time, where much arithmetic is done on each
 _VALUES = np.float32(BLOCK)
 _TINY = 1e-300
-MOST = np.float32(1e15)  # winnings above this are cut, before a further block could carry them past all bounds
+MOST = np.float32(1e30)  # winnings above this are cut, before a further block could carry them past all bounds
 
 ALL = slice(None)
 
