@@ -63,6 +63,8 @@ class Glr(StepDetector[ScanState]):
     arl: float = 1e6
     learning: int = 256
     warning: float = 0.01
+    low: float | None = -1e90  # sums of cubes stay finite
+    high: float | None = 1e90
 
     name: ClassVar[str] = "glr"
     state_type: ClassVar[type[ScanState]] = ScanState
