@@ -17,7 +17,7 @@ from visutility.monitor.detectors._rules import (
     MORE,
     SHARES,
     SHIFT,
-    SPAN,
+    SPANS,
     STRONG,
     TILTS,
     TOP,
@@ -107,12 +107,13 @@ class Lane:
 
     def _watch(self, error: float) -> None:
         """Measure what is left of dependence."""
-        average, cross, power, count = self.drift
-        cross = cross * MEMORY + error * average
+        near, far, with_near, with_far, power, count = self.drift
+        with_near, with_far = with_near * MEMORY + error * near, with_far * MEMORY + error * far
         power, count = power * MEMORY + error * error, count * MEMORY + 1.0
-        self.drift = [average + (error - average) / SPAN, cross, power, count]
+        near, far = near + (error - near) / SPANS[0], far + (error - far) / SPANS[1]
+        self.drift = [near, far, with_near, with_far, power, count]
         if self.blend.age % DUE == 0.0:
-            self.inflation = inflation_class(cross, power, count)
+            self.inflation = inflation_class((with_near, with_far), power, count)
 
 
 class _BlendLane:

@@ -1,5 +1,6 @@
 """The constants of the dependence-aware detector, and what follows from its settings."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,10 +15,10 @@ SHIFT = 1  # the bet that tells since when
 TOP = 0.98  # a rate is not raised above that
 BOTTOM = 0.125  # nor lowered below that share of itself
 STRONG = 0.3  # lag-1 autocorrelation from which on a stream that its last value explains gets a larger stake
-MORE = 6.0  # how much larger: that many times the weight of the last-value model, on top
+MORE = 4.5  # how much larger: that many times the weight of the last-value model, on top
 GROWN = 6.0  # the stake grows over that many times `learning`
-SPAN = 16.0  # of the average that what is left of dependence is measured against
-SURE = 3.0  # standard errors that a measured inflation must exceed 1 by to count
+SPANS = (16.0, 64.0)  # of the averages that what is left of dependence is measured against
+SURE = 2.5  # standard errors that a measured inflation must exceed 1 by to count
 MEMORY = 1.0 - 1.0 / 4096.0  # of what is measured
 DUE = 64.0  # values between measurements
 CLASSES = 8.0  # classes of inflation to a unit
@@ -52,14 +53,15 @@ def rules(arl: float, learning: int, warning: float) -> Rules:
     return Rules(arl, learning, warning * arl, PATIENCE * arl, GROWN * learning, calm)
 
 
-def inflation_class(cross: float, power: float, count: float) -> int:
-    """Return the class of the variance inflation that products with an exponential average show, if it is sure.
+def inflation_class(crosses: Sequence[float], power: float, count: float) -> int:
+    """Return the class of the variance inflation that products with averages show, the largest that is sure.
 
-    2 SPAN cross / power estimates twice the sum of the autocorrelations, the far ones damped; its variance on
-    independent errors is 4 / (w (2 - w) count), w = 1 / SPAN.
+    2 span cross / power estimates twice the sum of the autocorrelations, the far ones damped; its variance on
+    independent errors is 4 / (w (2 - w) count), w = 1 / span.
     """
-    excess = 2.0 * SPAN * cross / power if power > 0.0 else 0.0
-    weight = 1.0 / SPAN
-    if excess <= 0.0 or excess * excess * weight * (2.0 - weight) * count <= 4.0 * SURE * SURE:
-        return 0
-    return min(int(excess * CLASSES) + 1, MOST)
+    found = 0
+    for span, cross in zip(SPANS, crosses, strict=True):
+        excess, weight = 2.0 * span * cross / power if power > 0.0 else 0.0, 1.0 / span
+        if excess > 0.0 and excess * excess * weight * (2.0 - weight) * count > 4.0 * SURE * SURE:
+            found = max(found, min(int(excess * CLASSES) + 1, MOST))
+    return found

@@ -24,7 +24,7 @@ from visutility.monitor.detectors._rules import (
     MORE,
     SHARES,
     SHIFT,
-    SPAN,
+    SPANS,
     STRONG,
     TILTS,
     TOP,
@@ -39,7 +39,7 @@ from visutility.monitor.windows import sum_rows
 
 _BETS = len(TILTS)
 _SHIFTS = np.array([*TILTS, *(-drop for drop in DROPS)])[:, None]
-_SHARES = np.array(SHARES)[:, None]
+_SHARES, _SPANS = np.array(SHARES)[:, None], np.array(SPANS)[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ class DependentState(BlendState):
     """Five bets on a rise, then three on a fall. Values are oriented: in [0, 1], larger is worse."""
 
     wealth: Floats  # (8, s) M, times the bet's share
-    drift: Floats  # (4, s) of the errors of prediction: average, sum of products with it, of squares; and their number
+    drift: (
+        Floats  # (6, s) of the errors of prediction: two averages, sums of products with them, of squares; their number
+    )
     inflation: NDArray[np.uint8]  # (s,) class of the variance inflation that is left
     best: Floats  # (s,) the largest product of one bet's L over all starting points: CUSUM
     since: Ints  # (s,) the position that product starts at
@@ -63,9 +65,9 @@ class Dependent(StepDetector[DependentState]):
     For errors, `low` or `high` (0 or 1), that may depend on each other. The prediction is a Bayesian mixture of
     independence, dependence on the last value and hidden jumping rates. M <- (M + c) L, L the ratio of a raised rate's
     probability to the predicted one, c the stake: 0 for the first `learning` values, growing to 1 over six times as
-    many, up to 7 on a stream that only its last value explains, and less where the errors of prediction still hang
+    many, up to 5.5 on a stream that only its last value explains, and less where the errors of prediction still hang
     together. After an alarm, or a fall more certain than one, the stream is learnt anew. A warning comes at `warning`
-    times `arl`. 620 bytes a stream.
+    times `arl`. 630 bytes a stream.
     """
 
     arl: float = 1.25e6
@@ -114,7 +116,7 @@ class Dependent(StepDetector[DependentState]):
             seen=np.zeros(n, np.int64),
             **fresh_blend(n),
             wealth=np.zeros((len(_SHIFTS), n)),
-            drift=np.zeros((4, n)),
+            drift=np.zeros((6, n)),
             inflation=np.zeros(n, np.uint8),
             best=np.zeros(n),
             since=np.zeros(n, np.int64),
@@ -253,13 +255,14 @@ def _watch(work: DependentState, x: Floats, known: Prediction) -> None:
     """Measure what is left of dependence: how errors of prediction go with their recent average. In place."""
     a, error = len(x), x - known.rate
     drift = work.drift[:, :a]
-    drift[1:] *= MEMORY
-    drift[1] += error * drift[0]
-    drift[2] += error * error
-    drift[3] += 1.0
-    drift[0] += (error - drift[0]) / SPAN
+    drift[2:] *= MEMORY
+    drift[2:4] += error * drift[:2]
+    drift[4] += error * error
+    drift[5] += 1.0
+    drift[:2] += (error - drift[:2]) / _SPANS
     for row in np.flatnonzero(work.age[:a] % DUE == 0.0).tolist():
-        work.inflation[row] = inflation_class(*drift[1:, row].tolist())
+        _, _, *crosses, power, count = drift[:, row].tolist()
+        work.inflation[row] = inflation_class(crosses, power, count)
 
 
 def _drop(work: DependentState, row: int) -> None:
