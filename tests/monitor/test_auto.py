@@ -141,7 +141,7 @@ def test_settings_are_checked_by_both():
 @pytest.mark.slow
 @pytest.mark.parametrize(("by", "most"), [(0.05, 850), (0.10, 245), (0.20, 80), (0.30, 42)])
 def test_independent_errors_that_rise_by_so_much_are_seen_in_time(by, most):
-    """Medians of 300 streams, 5,000 values before the change; published: 743, 225, 77, 39."""
+    """Medians of 300 streams, 5,000 values before the change; published on the page."""
     draw = rng(1, "rise", int(100 * by))
     values = np.concatenate([errors(draw, (300, 5000), 0.1), errors(draw, (300, 12 * most // 10 + 200), 0.1 + by)], 1)
     _, alarms = watched(values)
@@ -152,7 +152,7 @@ def test_independent_errors_that_rise_by_so_much_are_seen_in_time(by, most):
 @pytest.mark.slow
 @pytest.mark.parametrize(("by", "most"), [(0.10, 450), (0.20, 165), (0.30, 95)])
 def test_chained_errors_that_rise_by_so_much_are_seen_in_time(by, most):
-    """The same with a lag-1 autocorrelation of .5; published: 422, 143, 84."""
+    """The same with a lag-1 autocorrelation of .5; published on the page."""
     rate = np.concatenate([np.full(5000, 0.1), np.full(2 * most, 0.1 + by)])
     _, alarms = watched(chains(rng(1, "chain", int(100 * by)), rate, 300, 0.5))
     assert median_delay(alarms, 5000) <= most
