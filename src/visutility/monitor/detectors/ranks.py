@@ -23,7 +23,8 @@ from visutility.monitor.windows import sum_rows
 
 _SHIFT = 1  # the bet that tells since when
 _SPANS = np.array([2.0, 8.0, 32.0, 128.0, 512.0])  # of the averages that dependence is measured against
-_SURE = 3.0  # standard errors that a measured inflation must exceed 1 by to count
+_SURE = 3.0  # standard errors that a measured inflation must exceed 1 by to count; half of that at first
+_OLD = 2400  # values after which it is all of it
 _CALM = 10.0  # the largest product of one bet below which no excursion is under way
 _EVER = 2**31  # values that are never there
 _PIECE = 128  # values between measurements of dependence
@@ -285,7 +286,7 @@ class Ranks(StepDetector[RankState]):
         n = np.maximum(work.count[rows] - EDGES, 1)
         excess = 2.0 * _SPANS[:, None] * work.cross[:, rows] / np.maximum(work.power[rows], 1e-9 * n)
         error = 2.0 * _SPANS[:, None] / np.sqrt((2.0 * _SPANS[:, None] - 1.0) * n)
-        sure = np.where(excess > _SURE * error, excess, 0.0)
+        sure = np.where(excess > _SURE * np.clip(n / _OLD, 0.5, 1.0) * error, excess, 0.0)
         work.inflation[rows] = inflation_class(1.0 + np.maximum.reduce(sure, axis=0))
 
     def _levels(self, score: Floats, before: Floats) -> NDArray[np.int8]:
