@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import special, stats
 
@@ -351,3 +352,29 @@ def test_small_slices_are_left_out_and_wrong_ones_refused():
     many = {"id": np.arange(20_000) // 2, "other": np.zeros(20_000)}
     with pytest.raises(InvalidSetting, match="slices"):
         explain_by_slice(np.zeros(20_000), many, np.zeros(20_000), many, smallest=1)
+
+
+def test_missing_values_are_a_slice_and_columns_may_come_from_tables():
+    before, known = cameras(0, 5000)
+    now, where = cameras(1, 2000, bad=0.5)
+    best = explain_by_slice(now, where, before, known)[0]
+    for lost in (None, math.nan, pd.NA):
+        columns = [
+            {**one, "light": np.where(one["light"] == "night", lost, one["light"].astype(object))}
+            for one in (where, known)
+        ]
+        found = explain_by_slice(now, columns[0], before, columns[1])[0]
+        assert found.where == {"camera": 3, "light": None}
+        assert found.evidence == best.evidence
+    numbers = [{**one, "light": np.where(one["light"] == "night", math.nan, 1.0)} for one in (where, known)]
+    assert math.isnan(explain_by_slice(now, numbers[0], before, numbers[1])[0].where["light"])
+    frames = [pd.DataFrame(one).astype({"light": "category"}) for one in (where, known)]
+    assert explain_by_slice(now, frames[0], before, frames[1])[0] == best
+
+
+def test_columns_that_cannot_be_compared_are_refused():
+    before, known = cameras(0, 500)
+    with pytest.raises(InvalidObservation, match="'camera' holds"):
+        explain_by_slice(before, {"camera": known["camera"].astype(str)}, before, known)
+    with pytest.raises(InvalidObservation, match="cannot be compared"):
+        explain_by_slice(before, {"camera": pd.Series([[1]] * 500)}, before, known)

@@ -7,10 +7,10 @@ and little else comes first.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.monitor.many import e_bh
 from visutility.monitor.risk import RiskState, advance, checked_losses, fractions_of, log_evidence
-from visutility.monitor.state import Bools, Floats
+from visutility.monitor.state import Floats, Ints
 from visutility.monitor.stats import mean_upper
 
 _MOST = 10_000  # slices
@@ -66,8 +66,9 @@ def explain_by_slice(
     `losses` (n,) in [0, 1] (or 0/1 alarms) in order of arrival, and for each column of `slices` its value in every
     row; the same of the reference window. Slices of fewer than `smallest` rows are left out; `depth` 2 adds pairs of
     columns. Ranked by evidence, the significant ones first. Among the significant ones the share of slices that are no
-    worse than in the reference is at most `level` on average: half of it is spent on the reference's bounds
-    (Bonferroni), half on e-BH. Assumed: the reference's losses of a slice are independent draws. O(slices * n).
+    worse than in the reference (than all of it, for a slice of fewer than `smallest` rows there) is at most `level` on
+    average: half of it is spent on the reference's bounds (Bonferroni), half on e-BH. Assumed: the reference's losses of
+    a slice are independent draws. None, NaN and NaT are one value. O(n log n) for each column and pair of columns.
     Raises `InvalidObservation`, `InvalidSetting` (more than 10,000 slices among them) and `EmptyWindow`.
     """
     if not 0.0 < level < 1.0 or depth not in (1, 2) or smallest < 1:
@@ -75,36 +76,34 @@ def explain_by_slice(
     now, before = checked_losses(losses, "losses"), checked_losses(reference_losses, "reference_losses")
     if len(now) == 0 or len(before) < 10:
         raise EmptyWindow(f"{len(before)} reference losses, {len(now)} current ones", hint="give at least 10 and 1")
-    columns = {name: _column(values, name, len(now)) for name, values in slices.items()}
-    missing = sorted(set(columns) - set(reference_slices))
+    missing = sorted(set(slices) - set(reference_slices))
     if missing:
         raise InvalidObservation(f"the reference has no column {missing[0]!r}", hint="give the same columns of both")
-    known = {name: _column(reference_slices[name], name, len(before)) for name in columns}
-    candidates = _candidates(columns, smallest, depth)
+    columns = {
+        name: _coded(_column(values, name, len(now)), _column(reference_slices[name], name, len(before)), name)
+        for name, values in slices.items()
+    }
+    names = [which for count in range(1, depth + 1) for which in combinations(columns, count)]
+    chosen = [{name: columns[name] for name in which} for which in names]
+    candidates = _count(chosen, smallest)
     if not candidates:
         return ()
     excess = float(now.sum()) - len(now) * float(before.mean())
-    delta = level / (2.0 * len(candidates))
-    found = [_judged(where, now, columns, before, known, delta, excess, smallest) for where in candidates]
+    delta = level / (2.0 * candidates)
+    start = RiskState.start(fractions=fractions_of(before))
+    found = []
+    for where, rows, rows_before in _candidates(chosen, smallest):
+        base = before[rows_before] if len(rows_before) >= smallest else before
+        found.append(_judged(where, now[rows], base, delta, excess, start))
     found.sort(key=lambda one: (-one.evidence, -one.share, str(one.where)))
-    kept = e_bh([one.evidence for one in found], level / 2.0, logs=True)
-    return tuple(_marked(one, kept[at]) for at, one in enumerate(found))
+    significant = e_bh([one.evidence for one in found], level / 2.0, logs=True)
+    return tuple(replace(one, significant=bool(significant[at])) for at, one in enumerate(found))
 
 
 def _judged(
-    where: dict[str, Any],
-    now: Floats,
-    columns: Mapping[str, NDArray[Any]],
-    before: Floats,
-    known: Mapping[str, NDArray[Any]],
-    delta: float,
-    excess: float,
-    smallest: int,
+    where: dict[str, Any], inside: Floats, base: Floats, delta: float, excess: float, start: RiskState
 ) -> Slice:
-    inside, old = now[_mask(where, columns)], before[_mask(where, known)]
-    base = old if len(old) >= smallest else before
     mean, bound = float(base.mean()), mean_upper(base, delta)
-    start = RiskState.start(fractions=fractions_of(before))
     steps = advance(start, inside, math.log(1e3))  # bets sized for evidence of a thousand to one
     evidence = float(log_evidence(bound, steps)[-1])
     more = float(inside.sum()) - len(inside) * mean
@@ -113,28 +112,84 @@ def _judged(
     )
 
 
-def _marked(one: Slice, significant: bool) -> Slice:
-    return Slice(one.where, one.rows, one.mean, one.reference, one.share, one.evidence, bool(significant))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coded:
+    """A column of both windows as numbers of its values."""
+
+    values: list[Any]
+    now: Ints
+    before: Ints
 
 
-def _candidates(columns: Mapping[str, NDArray[Any]], smallest: int, depth: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for name, values in columns.items():
-        singles, counts = np.unique(values, return_counts=True)
-        found += [{name: value} for value in singles[counts >= smallest].tolist()]
-    singles_of = {name: [one[name] for one in found if name in one] for name in columns}
-    if depth == 2:
-        for one, other in combinations(columns, 2):
-            pairs = [{one: a, other: b} for a in singles_of[one] for b in singles_of[other]]
-            if len(found) + len(pairs) > _MOST:
-                raise InvalidSetting(f"more than {_MOST} slices", hint="bin the columns, or ask for depth 1")
-            found += [pair for pair in pairs if int(_mask(pair, columns).sum()) >= smallest]
-    return found
+def _coded(now: NDArray[Any], before: NDArray[Any], name: str) -> _Coded:
+    """Number the values of a column; whatever is missing (None, NaN, NaT) is one value."""
+    kinds = ["f" if column.dtype.kind in "biuf" else column.dtype.kind for column in (now, before)]
+    if "O" in kinds:
+        return _coded_objects([*now.tolist(), *before.tolist()], len(now), name)
+    if kinds[0] != kinds[1]:
+        raise InvalidObservation(
+            f"column {name!r} holds {now.dtype} now and {before.dtype} in the reference", hint="give both one type"
+        )
+    unique, codes = np.unique(np.concatenate([now, before]), return_inverse=True)
+    values = list(unique) if kinds[0] in "mM" else unique.tolist()  # times would become whole numbers
+    return _Coded(values, codes[: len(now)], codes[len(now) :])
 
 
-def _mask(where: Mapping[str, Any], columns: Mapping[str, NDArray[Any]]) -> Bools:
-    masks: Sequence[Bools] = [columns[name] == value for name, value in where.items()]
-    return np.asarray(np.logical_and.reduce(masks), np.bool_)
+def _coded_objects(values: list[Any], n: int, name: str) -> _Coded:
+    known: dict[Any, int] = {}
+    try:
+        found = [None if _missing(value) else value for value in values]
+        codes = np.array([known.setdefault(value, len(known)) for value in found], np.int64)
+    except TypeError:
+        raise InvalidObservation(
+            f"column {name!r} holds values that cannot be compared", hint="numbers or text"
+        ) from None
+    return _Coded(list(known), codes[:n], codes[n:])
+
+
+def _missing(value: Any) -> bool:
+    """Whether this is None, NaN, NaT (which differ from themselves) or the NA of pandas (which nothing compares to)."""
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
+
+
+def _count(which: Sequence[Mapping[str, _Coded]], smallest: int) -> int:
+    """Return how many slices have enough rows; `InvalidSetting` where they are too many."""
+    total = 0
+    for columns in which:
+        total += int((np.unique(_joined(columns, "now"), return_counts=True)[1] >= smallest).sum())
+        if total > _MOST:
+            raise InvalidSetting(f"more than {_MOST} slices", hint="bin the columns, or ask for depth 1")
+    return total
+
+
+def _candidates(which: Sequence[Mapping[str, _Coded]], smallest: int) -> Iterator[tuple[dict[str, Any], Ints, Ints]]:
+    """Give each slice of enough rows with its rows now, in order of arrival, and those of the reference."""
+    for columns in which:
+        now, before = (_joined(columns, window) for window in ("now", "before"))
+        order, order_before = np.argsort(now, kind="stable"), np.argsort(before, kind="stable")
+        codes, first, counts = np.unique(now[order], return_index=True, return_counts=True)
+        enough = counts >= smallest
+        ends = np.searchsorted(before[order_before], [codes, codes + 1])
+        for code, at, count, low, high in zip(
+            codes[enough], first[enough], counts[enough], *ends[:, enough], strict=True
+        ):
+            yield _named(columns, int(code)), order[at : at + count], order_before[low:high]
+
+
+def _joined(columns: Mapping[str, _Coded], window: Literal["now", "before"]) -> Ints:
+    """Return one number a row that names its slice by these columns."""
+    codes: Ints = np.zeros(1, np.int64)
+    for column in columns.values():
+        codes = codes * len(column.values) + getattr(column, window)
+    return codes
+
+
+def _named(columns: Mapping[str, _Coded], code: int) -> dict[str, Any]:
+    named = {}
+    for name, column in reversed(list(columns.items())):
+        code, at = divmod(code, len(column.values))
+        named[name] = column.values[at]
+    return dict(reversed(list(named.items())))
 
 
 def _column(values: ArrayLike, name: str, n: int) -> NDArray[Any]:
