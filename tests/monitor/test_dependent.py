@@ -145,9 +145,7 @@ def test_chained_errors_raise_few_alarms_and_a_rise_is_seen():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stay", "rates"), [(0.99, (0.05, 0.25)), (0.98, (0.1, 0.4)), (0.995, (0.02, 0.2)), (0.95, (0.02, 0.5))]
-)
+@pytest.mark.parametrize(("stay", "rates"), [(0.99, (0.05, 0.25)), (0.98, (0.1, 0.4))])
 def test_hidden_states_raise_few_alarms(stay, rates):
     """600,000 values: at 10 per 1e6 more than 18 have probability 1e-5; taken for independent there would be 100."""
     streams = [hidden(rng(0, "hidden", str(stay), at), 10_000, stay, rates) for at in range(60)]
@@ -155,7 +153,7 @@ def test_hidden_states_raise_few_alarms(stay, rates):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [0.005, 0.05, 0.3, 0.5])
+@pytest.mark.parametrize("rate", [0.005, 0.5])
 def test_independent_errors_raise_few_alarms(rate):
     """10^6 values from a cold start: at 1 per 1e6 there are more than 8 with probability 1e-6."""
     streams = [independent(rng(0, "null", at), 10_000, rate) for at in range(100)]
@@ -163,10 +161,11 @@ def test_independent_errors_raise_few_alarms(rate):
 
 
 def test_alternations_and_constants_raise_no_alarm():
-    n = np.arange(4000)
+    n = np.arange(2000)
     assert not any(map(len, alarms(Dependent(), [n % 2 * 1.0, (n % 10 == 0) * 1.0, n * 0.0, n * 0.0 + 1.0])))
 
 
+@pytest.mark.slow
 def test_an_improvement_starts_the_baseline_anew_so_that_its_end_is_seen():
     streams = [
         np.concatenate([independent(rng(0, "fall", at), 3000, 0.4, 3000, 0.1), independent(rng(1, at), 800, 0.4)])
@@ -190,8 +189,8 @@ def test_the_evidence_says_since_when_and_how_it_was():
 
 def test_one_long_stream_gets_the_same_bits_as_many():
     draw = rng(0, "bits")
-    rate = np.concatenate([np.full(2500, 0.1), np.full(400, 0.5), np.full(1500, 0.1)])
-    streams = np.stack([chain(draw, 4400, rate, 0.5), hidden(draw, 4400, 0.98, (0.02, 0.4)), rate * 0.0])
+    rate = np.concatenate([np.full(1200, 0.1), np.full(300, 0.6), np.full(500, 0.1)])
+    streams = np.stack([chain(draw, 2000, rate, 0.5), hidden(draw, 2000, 0.98, (0.02, 0.4)), rate * 0.0])
     detector = Dependent(learning=100)
     together, said = detector.update(detector.init(3), streams)
     assert len(said) > 0
