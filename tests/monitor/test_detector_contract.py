@@ -135,11 +135,8 @@ def test_what_is_not_a_number_is_refused(values):
 def test_numbers_of_any_type_will_do(detector, kind):
     values = np.array([[0, 1, 1, 0] * 20, [1, 1, 1, 0] * 20])
     wanted, _ = detector.update(detector.init(2), values.astype(float))
-    for given in (
-        values.astype(kind),
-        np.asfortranarray(values.astype(kind)),
-        values.repeat(2, axis=1).astype(kind)[:, ::2],
-    ):
+    typed = values.astype(kind)
+    for given in (typed, np.asfortranarray(typed), typed.repeat(2, axis=1)[:, ::2]):
         state, _ = detector.update(detector.init(2), given)
         assert equal(state, wanted)
     assert len(detector.update(detector.init(2), typed[:, :0])[1]) == 0
