@@ -67,8 +67,8 @@ def explain_by_slice(
     row; the same of the reference window. Slices of fewer than `smallest` rows are left out; `depth` 2 adds pairs of
     columns. Ranked by evidence, the significant ones first. Among the significant ones the share of slices that are no
     worse than in the reference (than all of it, for a slice of fewer than `smallest` rows there) is at most `level` on
-    average: half of it is spent on the reference's bounds (Bonferroni), half on e-BH. Assumed: the reference's losses of
-    a slice are independent draws. None, NaN and NaT are one value. O(n log n) for each column and pair of columns.
+    average: half of it is spent on the reference's bounds (Bonferroni), half on e-BH. Assumed: the reference's losses
+    of a slice are independent draws. None, NaN and NaT are one value. O(n log n) for each column and pair of columns.
     Raises `InvalidObservation`, `InvalidSetting` (more than 10,000 slices among them) and `EmptyWindow`.
     """
     if not 0.0 < level < 1.0 or depth not in (1, 2) or smallest < 1:
