@@ -279,7 +279,9 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
     alerts = AlertList({"camera": ["a", "b"]}, RULES)
     step(alerts, 0, [0])
     before = alerts.save()
-    for alarm, evidence, values in (([True], [1.0, 1.0], 1), ([True, True], [1.0], 1), ([True, True], [1.0, 1.0], -1)):
+    both = ([True, True], [1.0, 1.0])
+    counts = [(*both, count) for count in (-1, 1.5, [1.0, np.nan], "1")]
+    for alarm, evidence, values in (([True], [1.0, 1.0], 1), ([True, True], [1.0], 1), *counts):
         with pytest.raises(InvalidObservation):
             alerts.update(START, alarm, evidence, values)
     with pytest.raises(Invalid, match="zone"):

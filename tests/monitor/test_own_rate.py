@@ -152,6 +152,18 @@ def test_judgements_come_late_twice_and_against_each_other():
     assert OwnRate.load(own.save()).save() == own.save()
 
 
+def test_what_comes_to_light_about_a_stream_is_known_after_a_restart():
+    own = OwnRate(1e3)
+    own.watched(10)
+    for name, stream in (("a", "s"), ("b", "t"), ("c", "s")):
+        own.alarm(name, stream)
+    own.judge("c", "true")
+    for one in (OwnRate.load(own.save()), own):
+        assert one.unchanged("s") == 1  # c was judged
+        assert one.unchanged("s") == one.unchanged("u") == 0
+        assert (one.report().false, one.report().open) == (1, 1)
+
+
 def test_what_does_not_fit_is_refused():
     own = OwnRate(1e3)
     own.watched(10)
@@ -165,6 +177,10 @@ def test_what_does_not_fit_is_refused():
         lambda: own.judge("a", "maybe"),
         lambda: own.watched(-1),
         lambda: own.watched(0.5),
+        lambda: own.watched(math.nan),
+        lambda: own.watched("5"),
+        lambda: own.excuse(math.inf),
+        lambda: OwnRate.load('{"format":1}'),
         lambda: own.excuse(11),
         lambda: OwnRate.load("[]"),
         lambda: OwnRate.load("{"),

@@ -254,10 +254,11 @@ class AlertList:
     def _checked(self, alarm: ArrayLike, evidence: ArrayLike, values: ArrayLike) -> tuple[Bools, Floats, Ints]:
         n = len(self.groups)
         raised, score, count = np.asarray(alarm, np.bool_), np.asarray(evidence, np.float64), np.asarray(values)
-        if raised.shape != (n,) or score.shape != (n,) or count.shape not in ((), (n,)) or (count < 0).any():
+        fit = raised.shape == score.shape == (n,) and count.shape in ((), (n,))
+        if not fit or count.dtype.kind not in "iu" or (count < 0).any():
             raise InvalidObservation(
                 f"alarm {raised.shape}, evidence {score.shape} and values {count.shape} for {n} streams",
-                hint="pass one of each a stream, in the order of the keys, and counts of 0 or more",
+                hint="pass one of each a stream, in the order of the keys, and whole counts of 0 or more",
             )
         return raised, score, np.broadcast_to(count, (n,)).astype(np.int64)
 

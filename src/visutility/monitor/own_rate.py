@@ -12,6 +12,7 @@ from visutility.core import codec
 from visutility.core.errors import AlreadyExists, Invalid, InvalidSetting, NotFound
 
 FORMAT = 1
+_SAVED = {"format", "settings", "values", "changed", "alarms"}
 Judgement = Literal["false", "true"]
 
 
@@ -82,6 +83,7 @@ class OwnRate:
         self._values = 0
         self._changed = 0
         self._alarms: dict[str, _Alarm] = {}
+        self._named: dict[str, list[str]] = {}  # the alarms of each stream
 
     @property
     def values(self) -> int:
@@ -90,13 +92,13 @@ class OwnRate:
 
     def watched(self, values: int) -> None:
         """Count values, all streams together, since the last call; before the alarms that are among them."""
-        if isinstance(values, bool) or int(values) != values or values < 0:
+        if not _whole(values):
             raise Invalid(f"{values!r} values were watched", hint="give a whole number of 0 or more")
         self._values += int(values)
 
     def excuse(self, values: int) -> None:
         """Leave out values of streams that had changed: they could not raise a false alarm."""
-        if isinstance(values, bool) or int(values) != values or not 0 <= values <= self._values - self._changed:
+        if not _whole(values) or values > self._values - self._changed:
             raise Invalid(f"{values!r} values cannot be left out of {self._values - self._changed}", hint="count them")
         self._changed += int(values)
 
@@ -105,6 +107,7 @@ class OwnRate:
         if name in self._alarms:
             raise AlreadyExists(f"alarm {name!r} is noted already", hint="give every alarm a name of its own")
         self._alarms[name] = _Alarm(stream, self._values)
+        self._named.setdefault(stream, []).append(name)
 
     def judge(self, name: str, judgement: Judgement) -> None:
         """Say whether an alarm was "false" or "true". `NotFound` for an alarm that was not noted."""
@@ -116,7 +119,7 @@ class OwnRate:
 
     def unchanged(self, stream: str) -> int:
         """Mark every alarm on a stream that nobody judged as false: the stream had not changed. Returns how many."""
-        found = [name for name, one in self._alarms.items() if one.stream == stream and not one.judgement]
+        found = [name for name in self._named.get(stream, ()) if not self._alarms[name].judgement]
         for name in found:
             self.judge(name, "false")
         return len(found)
@@ -170,12 +173,22 @@ class OwnRate:
     def load(cls, text: str) -> "OwnRate":
         """Return what `save` was called on. Raises `Invalid` for another text."""
         said = codec.loads(text)
-        if not isinstance(said, dict) or said.get("format") != FORMAT:
+        if not isinstance(said, dict) or said.get("format") != FORMAT or set(said) != _SAVED:
             raise Invalid(f"not a saved rate of format {FORMAT}: {text[:40]!r}", hint="pass what save returned")
         made = cls(said["settings"].pop("arl"), **said["settings"])
         made._values, made._changed = said["values"], said["changed"]
         made._alarms = {name: _Alarm(**one) for name, one in said["alarms"]}
+        for name, one in made._alarms.items():
+            made._named.setdefault(one.stream, []).append(name)
         return made
+
+
+def _whole(values: float) -> bool:
+    """Whether this is a whole number of 0 or more."""
+    try:
+        return not isinstance(values, (bool, str)) and int(values) == values and values >= 0
+    except (TypeError, ValueError, OverflowError):  # None, NaN, infinity
+        return False
 
 
 def log_mixture(count: int, expected: float, *, above: bool) -> float:
