@@ -107,7 +107,7 @@ def test_the_exponent_solves_its_equation():
                 assert exponent(size, np.array([skew]))[0] == pytest.approx(min(root, 1.0), rel=0.03)
     assert exponent(0.3, np.array([0.0, -2.0])).tolist() == [1.0, 1.0]
     assert exponent_of_errors(0.3, np.array([0.7]))[0] == pytest.approx(1.0)
-    y = np.array([0.01, 1.0, 1e5])
+    y = np.array([1e-4, 0.01, 1.0, 1e5, 1e90])
     assert np.expm1(wald_limit(y)) - wald_limit(y) == pytest.approx(y, rel=1e-6)
 
 

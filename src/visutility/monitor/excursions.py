@@ -202,12 +202,13 @@ def check_settings(size: float, arl: float, reference: int, warning: float) -> N
 def wald_limit(run_length: Floats) -> Floats:
     """Return h with e^h - h - 1 = y: the limit of a CUSUM of log-likelihood ratios, for y = ARL0 times their mean loss.
 
-    Wald's approximation of the mean run length without the overshoot (Siegmund 1985, "Sequential Analysis", eq. 2.52),
-    so on the safe side.
+    Wald's approximation of the mean run length without the overshoot (Siegmund 1985, "Sequential Analysis", section
+    II.6), so on the safe side.
     """
-    h = np.log(run_length + 1.0)
+    h = np.log1p(2.0 * run_length + np.sqrt(2.0 * run_length))  # above the root of a convex function: Newton comes down
     for _ in range(8):
-        h = np.log(run_length + 1.0 + h)
+        rise = np.expm1(h)
+        h = h - (rise - h - run_length) / rise
     return h
 
 
