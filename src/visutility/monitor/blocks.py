@@ -22,7 +22,7 @@ _PIECE = 1 << 17  # values at a time
 _SHIFT = 5  # 2^5 values to a block
 _NONE = 65_535
 _PACK = 1 << 20  # a packed count and sum are exact for fewer values than this
-_PAIR = np.kron(np.eye(2, dtype=np.float32), np.ones((BLOCK, 1), np.float32))  # (64, 2): sums of two blocks at once
+_ONES = np.ones(BLOCK, np.float32)
 
 Singles = NDArray[np.float32]
 Unit = Callable[[NDArray[Any], Singles], None]  # checks values and writes them, scaled to [0, 1], into the second
@@ -86,11 +86,7 @@ def _aligned(values: NDArray[Any], fill: int, part: Singles, unit: Unit) -> tupl
 
 def block_sums(units: Singles, out: Singles) -> Singles:
     """Write the sums of the blocks of values on the grid, shape (a, b BLOCK) -> (a, b); both without gaps in memory."""
-    flat, sums = units.reshape(-1), out.reshape(-1)
-    even = len(sums) // 2 * 2
-    np.matmul(flat[: even * BLOCK].reshape(-1, 2 * BLOCK), _PAIR, out=sums[:even].reshape(-1, 2))
-    if even < len(sums):
-        sums[-1] = flat[even * BLOCK :].sum()
+    np.matmul(units.reshape(-1, BLOCK), _ONES, out=out.reshape(-1))
     return out
 
 
