@@ -49,8 +49,8 @@ def _row(name: str, before: Floats, after: Floats) -> ColumnDrift:
     edges = np.unique(np.quantile(before, np.linspace(0.0, 1.0, BINS + 1)))
     edges = edges if len(edges) > 1 else np.array([edges[0], edges[0] + 1e-6])
     edges[0], edges[-1] = min(edges[0], after.min()), max(edges[-1], after.max())
-    deviation = float(before.std())
     change = float(after.mean() - before.mean())
+    deviation, of = _deviation(before, after)
     return ColumnDrift(
         name=name,
         kind="numeric",
@@ -59,12 +59,20 @@ def _row(name: str, before: Floats, after: Floats) -> ColumnDrift:
         p_value=p,
         q_value=p,
         effect=change / deviation if deviation > 0.0 else 0.0,
-        effect_name="change of the mean in reference deviations",
+        effect_name=f"change of the mean in {of}",
         drifted=False,
         reference=_histogram(before, edges),
         current=_histogram(after, edges),
         details={"reference mean": float(before.mean()), "current mean": float(after.mean())},
     )
+
+
+def _deviation(before: Floats, after: Floats) -> tuple[float, str]:
+    """Return the unit of the effect and its name: a reference that does not vary gives none."""
+    deviation = float(before.std())
+    if deviation > 1e-9 * float(np.abs(before).max()):
+        return deviation, "reference deviations"
+    return float(np.concatenate([before, after]).std()), "deviations of both windows"
 
 
 def _histogram(values: Floats, edges: Floats) -> Histogram:
