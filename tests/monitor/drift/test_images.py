@@ -38,6 +38,14 @@ def soft(images):
     return odds / odds.sum(1, keepdims=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_samples():
+    """Names are learnt from fewer images: they are not what is tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("visutility.monitor.drift.kinds.SAMPLES", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
 def reference():
     return photographs(rng(1, "reference"), 600)
