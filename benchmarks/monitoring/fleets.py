@@ -5,7 +5,7 @@
 Each case runs in a process of its own, with one thread. Values are errors at rate .1 in float32; every stream has a
 baseline of 320 values before the clock starts. The median and the fastest of the updates are printed, and beside each a
 bare `numpy.sum` of the same array (`numpy.bincount` for ragged ones), which is as fast as NumPy reads memory: ratios
-carry over to other machines, rates do not. River's ADWIN and Page-Hinkley take values one by one, where it is installed.
+carry over to other machines, rates do not. River's ADWIN and Page-Hinkley take values one by one, where installed.
 """
 
 import argparse
