@@ -114,6 +114,30 @@ def test_folders_of_images_are_compared_and_the_most_shifted_shown(files, capsys
     assert '"kind": "images"' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("dtype", "high"), [(np.float32, 255.0), (np.float64, 1.0), (np.int64, 255), (np.uint16, 65535), (np.bool_, 1)]
+)
+def test_example_images_are_shown_in_the_range_that_was_compared(files, capsys, monkeypatch, dtype, high):
+    g = rng(0, "cli", "range")
+    light = g.random((60, 16, 16))
+    for name, factor in (("was", 1.0), ("now", 0.6)):
+        np.save(f"{name}.npy", (np.round(light * factor * high) if high > 1 else light * factor > 0.4).astype(dtype))
+    kept = []
+    monkeypatch.setattr("visutility.report.drift_page._examples", lambda examples: kept.append(examples) or "")
+    assert main(["drift", "was.npy", "now.npy", "--html", "x.html"]) == 0
+    (examples,) = kept
+    assert 0.3 < examples.reference.mean() < 0.7
+    assert 0.1 < examples.current.mean() < 0.5
+
+
+def test_images_of_many_channels_are_compared_and_not_shown(files, capsys):
+    light = rng(0, "cli", "channels").random((60, 12, 12, 7))
+    np.save("was.npy", light)
+    np.save("now.npy", light * 0.5)
+    assert main(["drift", "was.npy", "now.npy", "--html", "x.html"]) == 0
+    assert capsys.readouterr().out.startswith("▲ drift: ")
+
+
 def test_what_does_not_fit_ends_with_the_code_of_its_kind_and_says_what_to_do(files, capsys):
     np.save("a.npy", np.zeros((5, 4)))
     for words, code, problem in (

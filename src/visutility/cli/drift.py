@@ -12,6 +12,7 @@ from visutility.cli.show import Show
 if TYPE_CHECKING:
     from visutility.data.files import Window
     from visutility.monitor import DriftReport
+    from visutility.monitor.drift.pixels import Scale
     from visutility.report.drift_page import Examples
 
 DRIFT, BROKEN = 10, 11  # what the command ends with under --fail-on-drift
@@ -123,21 +124,25 @@ def _examples(report: "DriftReport", old: "Window", new: "Window") -> "Examples 
     """Return the most shifted current images, and as many of the reference, evenly spread over it."""
     if report.kind != "images" or not report.shifted:
         return None
+    if new.data.ndim == 4 and new.data.shape[3] > 4:  # more channels than there are colours
+        return None
     import numpy as np
 
+    from visutility.monitor.drift.pixels import Scale
     from visutility.report.drift_page import Examples
 
     at = list(report.shifted[:PICTURES])
     names = [new.names[one] for one in at] if new.names else [f"image {one}" for one in at]
     spread = np.linspace(0, len(old.data) - 1, min(len(at), len(old.data))).astype(int)
-    return Examples(_bytes(old.data[spread]), _bytes(new.data[at]), names)
+    scale = Scale.of(old.data)  # the range that `compare` took for black to white
+    return Examples(_shown(old.data[spread], scale), _shown(new.data[at], scale), names)
 
 
-def _bytes(images: Any) -> Any:
+def _shown(images: Any, scale: "Scale") -> Any:
     """Return images as a page takes them: uint8, or floats in [0, 1] without NaN."""
     import numpy as np
 
-    return images if images.dtype == np.uint8 else np.clip(np.nan_to_num(images.astype(np.float32)), 0.0, 1.0)
+    return images if images.dtype == np.uint8 else np.clip(np.nan_to_num(scale.apply(images)), 0.0, 1.0)
 
 
 def _print(report: "DriftReport", old: "Window", new: "Window", written: dict[str, str], show: Show) -> None:
