@@ -110,6 +110,9 @@ def test_it_says_what_it_takes_a_stream_for():
     assert "the rate changes now and then by itself" in told[2]
     assert told[3].startswith("not all values are 0 or 1: bets on ranks")
     assert "they hang together" in told[3]
+    fleet = Fleet(AUTO, 1)
+    fleet.update(chained[None])
+    assert fleet.explain(0) == told[1]
 
 
 def test_a_fall_of_accuracy_is_seen_and_told_in_its_units():

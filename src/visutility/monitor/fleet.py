@@ -97,6 +97,14 @@ class Fleet:
         """Return what was learnt of a stream so far, in its units. `StreamNotFound` when it is not watched."""
         return self.detector.learnt(self._state, self._row_of(stream))
 
+    def explain(self, stream: int) -> str:
+        """Say what a stream is taken for, in words where the detector has some (`auto`), else in numbers."""
+        words = getattr(self.detector, "explain", None)
+        row = self._row_of(stream)
+        return (
+            str(words(self._state, row)) if words else f"{self.detector.name}: {self.detector.learnt(self._state, row)}"
+        )
+
     def evidence(self, stream: int) -> dict[str, float]:
         """Return the numbers behind a stream's current score. `StreamNotFound` when it is not watched."""
         return self.detector.evidence(self._state, self._row_of(stream))
