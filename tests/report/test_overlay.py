@@ -98,3 +98,21 @@ def test_shares_that_do_not_fit_are_refused():
         for draw in (overlay_small, moved, lambda one: overlay(one, title="x")):
             with pytest.raises(InvalidSetting):
                 draw(wrong)
+
+
+@pytest.mark.parametrize("value", [0.0, 5e-324, 5.0, -2e16, 1e300, float(np.finfo(float).max)])
+def test_a_column_of_one_value_is_a_bar_around_it(value):
+    drawn = binned(Overlay("x", [1.0], [1.0], [value, value]))
+    shown = min(value, 1e290)
+    assert drawn.low < shown < drawn.high
+    assert (drawn.reference * np.diff(drawn.edges)).tolist() == pytest.approx([1.0])
+    assert "nan" not in overlay(Overlay("x", [1.0], [1.0], [value, value]), title="x")
+
+
+def test_a_column_of_one_value_that_became_another_is_two_bars():
+    drawn = binned(Overlay("x", [1.0, 0.0], [0.0, 1.0], [0.0, 1.0, 1.0]))
+    assert (drawn.low, drawn.high) == (0.0, pytest.approx(1.0))
+
+
+def test_values_too_far_apart_to_subtract_are_drawn():
+    assert "<path" in overlay(Overlay("x", [0.5, 0.5], [0.5, 0.5], [-1.7e308, 0.0, 1.7e308]), title="x")

@@ -17,6 +17,7 @@ from visutility.report.scale import GRID, scale
 BARS: Final = 40  # the least width of a bar is the chart's over this
 BEYOND: Final = 0.005  # share at either end that may lie beyond the axis
 LABELS: Final = 8  # labels that a chart shows
+_NARROWEST, _LARGEST = 1e-290, 1e290  # of an axis: beyond these, differences and quotients overflow
 
 Array = NDArray[np.float64]
 
@@ -154,15 +155,17 @@ def _common(chart: Overlay) -> tuple[Array, Array, Array]:
     """Return joined edges and the shares of both windows between them."""
     own = chart.edges if chart.current_edges is None else chart.current_edges
     sides = [
-        (_rising(np.asarray(edges, np.float64)), np.asarray(shares, np.float64))
+        (_rising(np.clip(np.asarray(edges, np.float64), -_LARGEST, _LARGEST)), np.asarray(shares, np.float64))
         for edges, shares in ((chart.edges, chart.reference), (own, chart.current))
     ]
     edges = np.unique(np.concatenate([side for side, _ in sides]))
-    if len(edges) == 1:
-        around = abs(edges[0]) * 0.05 or 0.5
-        edges = np.array([edges[0] - around, edges[0] + around])
     if len(edges) < 2:
         return edges, np.zeros(0), np.zeros(0)
+    size = max(abs(edges[0]), abs(edges[-1]))
+    if edges[-1] - edges[0] <= max(1e-12 * size, _NARROWEST):  # one value
+        around = 0.05 * size if size > _NARROWEST else 0.5
+        whole = [np.array([shares.sum()]) for _, shares in sides]
+        return np.array([edges[0] - around, edges[0] + around]), whole[0], whole[1]
     found = []
     for side, shares in sides:
         if not len(shares):
