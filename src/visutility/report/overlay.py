@@ -164,8 +164,8 @@ def _common(chart: Overlay) -> tuple[Array, Array, Array]:
     size = max(abs(edges[0]), abs(edges[-1]))
     if edges[-1] - edges[0] <= max(1e-12 * size, _NARROWEST):  # one value
         around = 0.05 * size if size > _NARROWEST else 0.5
-        whole = [np.array([shares.sum()]) for _, shares in sides]
-        return np.array([edges[0] - around, edges[0] + around]), whole[0], whole[1]
+        ends = np.array([edges[0] - around, edges[0] + around])
+        return ends, sides[0][1].sum(keepdims=True), sides[1][1].sum(keepdims=True)
     found = []
     for side, shares in sides:
         if not len(shares):
