@@ -116,3 +116,10 @@ def test_a_column_of_one_value_that_became_another_is_two_bars():
 
 def test_values_too_far_apart_to_subtract_are_drawn():
     assert "<path" in overlay(Overlay("x", [0.5, 0.5], [0.5, 0.5], [-1.7e308, 0.0, 1.7e308]), title="x")
+
+
+def test_long_labels_are_cut():
+    chart = Overlay("x", [0.4, 0.6], [0.7, 0.3], labels=("a" * 10_000, "b"))
+    assert len(overlay(chart, title="x")) < 3000
+    assert len(overlay_small(chart)) < 1000
+    assert "a" * 59 + "…" in overlay(chart, title="x")

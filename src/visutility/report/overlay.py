@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visutility.core.errors import InvalidSetting
 from visutility.report._draw import percent, short
+from visutility.report.axis import cut
 from visutility.report.bars import bar_chart
 from visutility.report.html import Html, number, text
 from visutility.report.scale import GRID, scale
@@ -17,6 +18,7 @@ from visutility.report.scale import GRID, scale
 BARS: Final = 40  # the least width of a bar is the chart's over this
 BEYOND: Final = 0.005  # share at either end that may lie beyond the axis
 LABELS: Final = 8  # labels that a chart shows
+LETTERS: Final = 60  # that it shows of each
 _NARROWEST, _LARGEST = 1e-290, 1e290  # of an axis: beyond these, differences and quotients overflow
 
 Array = NDArray[np.float64]
@@ -249,7 +251,9 @@ def _pairs(chart: Overlay, title: str, note: str) -> Html:
     order = np.argsort(-np.abs(reference - current), kind="stable")
     shown = order[:LABELS]
     left = f"The {LABELS} of {len(order)} labels whose shares differ most." if len(order) > LABELS else ""
-    rows = [(chart.labels[at], (float(min(reference[at], 1.0)), float(min(current[at], 1.0)))) for at in shown]
+    rows = [
+        (cut(chart.labels[at], LETTERS), (float(min(reference[at], 1.0)), float(min(current[at], 1.0)))) for at in shown
+    ]
     told = " ".join(filter(None, (note, left)))
     return bar_chart(rows, ("reference", "current"), title=title, note=told, looks=(2, 0))
 
@@ -260,7 +264,7 @@ def _said(chart: Overlay) -> str:
     if chart.labels:
         pairs = zip(chart.labels, *_aligned(chart), strict=True)
         most = sorted(pairs, key=lambda one: -abs(one[1] - one[2]))[:3]
-        listed = ", ".join(f"{name} {a:.0%} to {b:.0%}" for name, a, b in most)
+        listed = ", ".join(f"{cut(name, LETTERS)} {a:.0%} to {b:.0%}" for name, a, b in most)
         return f"from reference to current: {listed}."
     edges = [float(end) for end in np.asarray(chart.edges)[[0, -1]]] if len(np.asarray(chart.edges)) else []
     ends = f"reference from {number(edges[0])} to {number(edges[1])}; " if edges else ""
