@@ -111,6 +111,27 @@ def test_the_exponent_solves_its_equation():
     assert np.expm1(wald_limit(y)) - wald_limit(y) == pytest.approx(y, rel=1e-6)
 
 
+def test_the_exponent_is_found_for_every_size_and_rate():
+    """Where an error lowers the score there is none: no score ever rises there."""
+    rates = np.array([1e-9, 1e-6, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.49, 0.5, 0.7, 0.999])
+    for size in (0.01, 0.1, 0.5, 1.0, 1.5, 1.9, 1.99, 2.0, 2.01, 3.0, 5.0, 10.0):
+        found = exponent_of_errors(size, rates)
+        assert np.all((found > 0.0) & (found <= 1.0))
+        rare = np.minimum(rates, 0.5)
+        sd = np.sqrt(rare * (1.0 - rare))
+        up, down = size * (1.0 - rare) / sd - size * size / 2.0, -size * rare / sd - size * size / 2.0
+        mean = np.log(rare) + found * up, np.log1p(-rare) + found * down
+        assert np.all(np.logaddexp(*mean) < 1e-9)  # E exp(R step) is at most 1
+
+
+@pytest.mark.parametrize("size", [3.0, 10.0])
+def test_a_rise_that_errors_cannot_make_raises_nothing(size):
+    detector = PageHinkley(size=size)
+    state, found = detector.update(detector.init(2), (rng(0, "large").random((2, 500)) < 0.3).astype(float))
+    assert not found.alarm.any()
+    assert np.isfinite(state.limits).all()
+
+
 @pytest.mark.parametrize("rise", [0.2, 0.4])
 def test_first_alarms_are_those_of_rivers_detector(rise):
     """The same slack and limit on the same stream: first alarms of River's come within 2 values of ours.

@@ -226,16 +226,19 @@ def exponent_of_errors(size: float, rate: Floats) -> Floats:
     """Return the same R for 0/1 values with that rate of ones, exactly; at most 1, which holds for rates above a half.
 
     Newton's method on the logarithm of rate e^(R up) = 1 - (1 - rate) e^(R down): the difference of the two sides is
-    convex, and from 1, which is above its root, it comes down to that and never passes it.
+    convex, and from 1, where that is above its root, it comes down to that and never passes it. 1 where the root is
+    above 1, or where even an error lowers the score, since `size` is more than twice what it is above the mean.
     """
     rare = np.minimum(rate, 0.5)
     sd = np.sqrt(rare * (1.0 - rare))
     up, down = size * (1.0 - rare) / sd - size * size / 2.0, -size * rare / sd - size * size / 2.0
     found = np.ones_like(rare)
+    below = up + np.log(rare) < np.log(-np.expm1(down + np.log1p(-rare)))  # 1 is no more than the root, if there is one
     for _ in range(10):
         zero = found * down + np.log1p(-rare)
         excess = found * up + np.log(rare) - np.log(-np.expm1(zero))
-        found = np.minimum(found - excess / (up - down * np.exp(zero) / np.expm1(zero)), 1.0)
+        next_one = np.minimum(found - excess / (up - down * np.exp(zero) / np.expm1(zero)), 1.0)
+        found = np.where(below, 1.0, next_one)
     return found
 
 
