@@ -130,6 +130,14 @@ def test_example_images_are_shown_in_the_range_that_was_compared(files, capsys, 
     assert 0.1 < examples.current.mean() < 0.5
 
 
+@pytest.mark.parametrize("option", ["--html", "--png"])
+def test_the_data_are_never_written_over(files, capsys, option):
+    before = (files / "old.parquet").read_bytes()
+    assert main(["drift", "old.parquet", "same.parquet", option, str(files / "old.parquet")]) == 2
+    assert "is what is compared" in capsys.readouterr().err
+    assert (files / "old.parquet").read_bytes() == before
+
+
 def test_images_of_many_channels_are_compared_and_not_shown(files, capsys):
     light = rng(0, "cli", "channels").random((60, 12, 12, 7))
     np.save("was.npy", light)

@@ -65,6 +65,8 @@ def drift(
 
     for option, path in (("--html", html), ("--png", png)):
         if path is not None:
+            if path.resolve() in (reference.resolve(), current.resolve()):
+                raise Invalid(f"{option} {path} is what is compared", hint="name another file: it would be lost")
             outputs.checked(option, path)
     if html is not None and png is not None and html.resolve() == png.resolve():
         raise Invalid(f"--html and --png both name {html}", hint="name two files")
