@@ -106,3 +106,15 @@ def test_other_scores_do_not_merge():
     draw = np.random.default_rng(8)
     with pytest.raises(Invalid, match="other scores"):
         learnt(draw.normal(size=(50, 2))).merge(learnt(draw.normal(size=(50, 2))))
+
+
+def test_the_pair_is_one_of_two_columns_also_where_nothing_changed():
+    rows = np.random.default_rng(5).normal(size=(500, 3))
+    (joint,) = (row for row in compare(rows, rows).columns if row.kind == "joint")
+    assert joint.name == "0, 1"
+    assert joint.p_value == 1.0
+
+
+def test_columns_of_the_smallest_numbers_raise_no_warning():
+    rows = np.random.default_rng(6).random((300, 2)) * [1e-310, 1.0]
+    assert np.isfinite(sketched(learnt(rows), rows).sums).all()

@@ -88,9 +88,9 @@ class JointSketch:
         if not isinstance(values, np.ndarray):
             out.fill(0.0)
             return
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             np.subtract(values[rows], self.centre[at], out=out)
-        out *= STEPS / self.scale[at]
+            out *= STEPS / self.scale[at]
         np.maximum(out, -CLIP * STEPS, out=out)
         np.minimum(out, CLIP * STEPS, out=out)
         np.rint(out, out=out)
@@ -135,7 +135,7 @@ def correlations(reference: JointSketch, current: JointSketch) -> Pair | None:
         return None
     z = np.zeros_like(r)
     z[upper] = (new.r - old.r)[upper] / np.sqrt(law[upper] * (1.0 / n + 1.0 / m))
-    i, j = np.unravel_index(int(np.argmax(np.abs(z))), z.shape)
+    i, j = np.unravel_index(int(np.argmax(np.where(upper, np.abs(z), -1.0))), z.shape)
     p = min(1.0, 2.0 * float(special.ndtr(-abs(z[i, j]))) * int(upper.sum()))
     names = reference.names[int(i)], reference.names[int(j)]
     return Pair(*names, float(z[i, j]), p, float(old.r[i, j]), float(new.r[i, j]))
