@@ -301,3 +301,20 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
     for wrong in ({"close_below": np.nan}, {"close_below": 1.0, "quiet": 0}, {"close_below": 1.0, "most": 0}):
         with pytest.raises(InvalidSetting):
             AlertRules(**wrong)
+
+
+def test_an_incident_counts_the_streams_of_the_fleet_it_was_moved_to():
+    alerts = AlertList({"camera": list("aaaabbbbbb")}, RULES)
+    step(alerts, 0, [0, 1, 2, 3])
+    (camera,) = alerts.incidents
+    assert (camera.keys, camera.size) == ((("camera", "a"),), 4)
+    (moved,) = alerts.moved({"camera": list("aab")}, [0, 3, 4]).incidents
+    assert (moved.rows, moved.size) == ((0, 1), 2)
+    (grown,) = alerts.moved({"camera": list("aaaaab")}, [0, 1, 2, 3, -1, 4]).incidents
+    assert (grown.size, grown.summary) == (5, "camera a: 4 of 5 streams; elsewhere 0.0%")
+    whole = AlertList({"camera": list("abc")}, RULES)
+    step(whole, 0, [0, 1, 2])
+    (every,) = whole.moved({"camera": list("ab")}, [0, 1]).incidents
+    assert (every.keys, every.size) == ((), 2)
+    (other,) = alerts.moved({"lens": list("xy")}, [0, 1]).incidents  # keys that are no more
+    assert other.size == 2

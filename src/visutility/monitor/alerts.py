@@ -212,7 +212,8 @@ class AlertList:
         for one in self._known.values():
             left = np.flatnonzero(made._incident == one.id)
             if len(left):
-                made._known[one.id] = replace(one, rows=tuple(left.tolist()))
+                size = 1 if one.size == 1 else max(made.groups.size_of(one.keys), len(left))
+                made._known[one.id] = replace(one, rows=tuple(left.tolist()), size=size)
         return made
 
     def save(self) -> bytes:

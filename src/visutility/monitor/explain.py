@@ -62,6 +62,16 @@ class Groups:
         """Return the keys of one stream."""
         return self._named(range(len(self.names)), row)
 
+    def size_of(self, keys: Sequence[tuple[str, str]]) -> int:
+        """Return how many streams have all these keys; 0 where a key or value is not known."""
+        inside = np.ones(len(self), np.bool_)
+        for name, value in keys:
+            if name not in self.names or value not in self.values[self.names.index(name)]:
+                return 0
+            at = self.names.index(name)
+            inside &= self.codes[at] == self.values[at].index(value)
+        return int(inside.sum())
+
     def explain(self, rows: Ints) -> list[Explanation]:
         """Return groups and single streams that together hold these alarming streams, each once; best group first.
 
