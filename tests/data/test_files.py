@@ -95,6 +95,10 @@ def test_what_cannot_be_read_says_which_and_what_to_do(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"")
     np.save(tmp_path / "deep.npy", np.zeros((1, 1, 1, 1, 1)))
     np.save(tmp_path / "scalar.npy", 3.0)
+    (tmp_path / "zip.npz").write_bytes(b"PK\x03\x04 and no more")
+    np.savez_compressed(tmp_path / "whole.npz", a=np.arange(1000.0))
+    packed = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(packed[:200] + b"\xff" * 100 + packed[300:])
     np.savez(tmp_path / "two.npz", a=np.zeros((2, 2)), b=np.zeros((2, 2)))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "1.png").write_bytes(b"no png")
@@ -109,6 +113,8 @@ def test_what_cannot_be_read_says_which_and_what_to_do(tmp_path):
         "deep.npy": InvalidData,
         "two.npz": InvalidData,
         "scalar.npy": InvalidData,
+        "zip.npz": InvalidData,
+        "cut.npz": InvalidData,
         "bad": InvalidImage,
     }.items():
         with pytest.raises(error) as caught:

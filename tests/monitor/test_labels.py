@@ -197,6 +197,9 @@ def test_shapes_ids_and_settings_are_checked():
         join.label([1, 2], [0])
     with pytest.raises(InvalidObservation, match="numbers"):
         join.label([1], ["cat"])
+    for at in ("noon", [[1.0]], [1.0, 2.0, 3.0]):
+        with pytest.raises(InvalidObservation):
+            join.predict([1], [0], at=at)
     with pytest.raises(InvalidObservation, match="times"):
         LabelJoin(keep_for=5.0).predict([1], [0])
     for wrong in ({"keep": 0}, {"early": -1}, {"keep_for": 0.0}, {"scale": 0.0}, {"metric": "f1"}):

@@ -4,11 +4,13 @@ Tables are read as a stream, batch by batch and again at every reading, so that 
 """
 
 import math
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,9 +117,14 @@ def _as(window: Window, kind: Kind | None) -> Window:
 
 def _arrays(path: Path, kind: Kind | None) -> Window:
     try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
-        found = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, EOFError) as error:
+        if path.suffix.lower() == ".npy":
+            loaded = np.load(path, allow_pickle=False, mmap_mode="r")
+        else:
+            with path.open("rb") as file:
+                loaded = np.load(file, allow_pickle=False)
+                loaded = loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        found = loaded if isinstance(loaded, dict) else {"": np.asanyarray(loaded)}
+    except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
         raise InvalidData(f"{path} is no file of NumPy arrays: {error}", hint="write it with numpy.save") from None
     if any(array.ndim == 0 for array in found.values()):
         raise InvalidData(f"{path} holds a single number, not one a row", hint="write arrays of one length")

@@ -122,7 +122,8 @@ class LabelJoin:
         hopes = np.full(len(names), math.nan) if expected is None else _numbers(expected, len(names), "expected")
         times = self._arrivals + np.arange(1.0, len(names) + 1.0)
         if at is not None:
-            times = _numbers(np.broadcast_to(np.asarray(at, np.float64), (len(names),)), len(names), "at")
+            one: Any = at if np.ndim(at) else [at] * len(names)
+            times = _numbers(one, len(names), "at")
         elif math.isfinite(self.keep_for):
             raise InvalidObservation("predictions came without times", hint="keep_for needs them: pass at")
         new: dict[Id, float] = {}
