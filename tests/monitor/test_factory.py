@@ -1,10 +1,12 @@
 """Detectors by name, ours and other packages'."""
 
+from dataclasses import fields
 from importlib.metadata import EntryPoint, EntryPoints
 
+import numpy as np
 import pytest
 
-from visutility.core.errors import InvalidSetting
+from visutility.core.errors import Invalid, InvalidSetting
 from visutility.monitor import DETECTORS, EDetector, Rolling, Verdicts, factory, make_detector
 
 
@@ -21,6 +23,35 @@ def test_an_unknown_name_or_setting_lists_the_known_ones():
         make_detector("magic")
     with pytest.raises(InvalidSetting, match=r"rolling has no setting size\. it has allowed, arl"):
         make_detector("rolling", size=3)
+
+
+@pytest.mark.parametrize("kind", sorted(DETECTORS))
+@pytest.mark.parametrize("value", ["12", [], 1j, True, b"1"])
+def test_a_setting_that_is_no_number_is_refused_by_name(kind, value):
+    for setting in fields(DETECTORS[kind]):
+        with pytest.raises(InvalidSetting, match=setting.name):
+            make_detector(kind, **{setting.name: value})
+
+
+@pytest.mark.parametrize(("kind", "name"), [("rolling", "parts"), ("seasonal", "phases"), ("adwin", "block")])
+def test_a_count_is_a_whole_number(kind, name):
+    with pytest.raises(InvalidSetting, match=rf"{name} 2\.5 is not a whole number"):
+        make_detector(kind, **{name: 2.5})
+    assert getattr(make_detector(kind, **{name: np.int64(10)} | ({"period": 100} if kind == "seasonal" else {})), name)
+
+
+def test_a_state_is_of_equal_settings_however_they_were_written():
+    saved, loads = EDetector(arl=1000), EDetector(arl=1000.0)
+    state = saved.init([[0.0] * 50])
+    assert loads.save(loads.load(saved.save(state))) == loads.save(state)
+    with pytest.raises(Invalid, match="was given to"):
+        EDetector(arl=1001.0).load(saved.save(state))
+
+
+@pytest.mark.parametrize("kind", [None, 3, ["auto"], EDetector])
+def test_a_name_is_a_text(kind):
+    with pytest.raises(InvalidSetting, match="use one of adwin"):
+        make_detector(kind)
 
 
 def test_installed_packages_add_detectors_but_replace_none(monkeypatch):

@@ -8,6 +8,7 @@ of that.
 """
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -25,6 +26,7 @@ __all__ = ["AbstractDetector", "Direction", "Level", "Verdict", "Verdicts"]
 
 Direction = Literal["rise", "fall"]
 Values = NDArray[Any]  # real numbers of any type
+_KINDS: dict[object, str] = {int: "a whole number", float: "a number", float | None: "a number or None"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class AbstractDetector(ABC, Generic[S]):
     smallest_reference: ClassVar[int] = 10
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            _check_setting(setting.name, setting.type, getattr(self, setting.name))
         if self.direction not in ("rise", "fall"):
             raise InvalidSetting(
                 f"direction {self.direction!r} is unknown", hint="say which way is worse: rise or fall"
@@ -175,10 +179,10 @@ class AbstractDetector(ABC, Generic[S]):
         """
         version, packed = codec.unpack_arrays(data)
         label = packed.pop("detector", np.zeros(0, np.uint8)).tobytes()
-        mine = codec.dumps({"kind": self.name, "settings": asdict(self)})
-        if label.decode(errors="replace") != mine or version != self.state_version:
+        mine = {"kind": self.name, "settings": asdict(self)}
+        if not _is_label(label, mine) or version != self.state_version:
             raise Invalid(
-                f"a state of {label.decode(errors='replace')} version {version} was given to {mine}",
+                f"a state of {label.decode(errors='replace')} version {version} was given to {codec.dumps(mine)}",
                 hint="load it with the detector that saved it, or start again with init",
             )
         wanted = {field.name for field in fields(self.state_type)}
@@ -199,6 +203,24 @@ class AbstractDetector(ABC, Generic[S]):
                 hint=f"{self.name} learns its limits from at least {self.smallest_reference}",
             )
         return checked
+
+
+def _check_setting(name: str, kind: object, value: object) -> None:
+    """Refuse a value that is not of the kind that its setting is declared to be: a whole number, a number, or none."""
+    wanted = _KINDS.get(kind)
+    if wanted is None or (value is None and kind == float | None):
+        return
+    allowed = numbers.Integral if kind is int else numbers.Real
+    if isinstance(value, bool | np.bool_) or not isinstance(value, allowed):
+        raise InvalidSetting(f"{name} {value!r:.80} is not {wanted}", hint=f"give {name} as {wanted}")
+
+
+def _is_label(label: bytes, mine: dict[str, Any]) -> bool:
+    """Return whether a saved label says the same, numbers by their value: 1000 is 1000.0."""
+    try:
+        return bool(codec.loads(label) == codec.loads(codec.dumps(mine)))
+    except Invalid:
+        return False
 
 
 def _numbers(values: ArrayLike, what: str) -> Values:

@@ -17,7 +17,7 @@ def make_detector(kind: str = "auto", /, **settings: Any) -> AbstractDetector[An
     Raises `InvalidSetting` for an unknown name or setting, or a value out of its range. An installed package adds a
     detector through an entry point of group `visutility.detectors`; it cannot replace one that ships here.
     """
-    detector = DETECTORS.get(kind) or _offered(kind)
+    detector = (DETECTORS.get(kind) if isinstance(kind, str) else None) or _offered(kind)
     known = {field.name for field in fields(detector)}
     if unknown := sorted(set(settings) - known):
         raise InvalidSetting(f"{kind} has no setting {', '.join(unknown)}", hint=f"it has {', '.join(sorted(known))}")
@@ -26,7 +26,7 @@ def make_detector(kind: str = "auto", /, **settings: Any) -> AbstractDetector[An
 
 def _offered(kind: str) -> type[AbstractDetector[Any]]:
     offers = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-    if kind not in offers:
+    if not isinstance(kind, str) or kind not in offers:
         raise InvalidSetting(
             f"detector {kind!r} is unknown", hint=f"use one of {', '.join(sorted({*DETECTORS, *offers}))}"
         )
