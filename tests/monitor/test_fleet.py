@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visutility.core import codec
-from visutility.core.errors import EmptyWindow, Invalid, InvalidObservation, StreamNotFound
+from visutility.core.errors import EmptyWindow, Invalid, InvalidObservation, InvalidSetting, StreamNotFound
 from visutility.core.rng import rng
 from visutility.monitor import EDetector, Fleet, Level, Rolling
 
@@ -142,3 +142,42 @@ def test_files_that_are_not_a_fleet_are_refused(tmp_path):
         (tmp_path / "fleet").write_bytes(data)
         with pytest.raises(Invalid):
             Fleet.load(tmp_path / "fleet")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fleet": [1]},
+        {"fleet": {"kind": "e-detector", "settings": {"arl": 1000.0}}},
+        {"fleet": {"kind": ["e-detector"], "settings": {}, "next": 2}},
+        {"fleet": {"kind": "e-detector", "settings": 3, "next": 2}},
+        {"fleet": {"kind": "e-detector", "settings": {"arl": 1000.0}, "next": "2"}},
+        {"fleet": {"kind": "e-detector", "settings": {"arl": 1000.0}, "next": 1}},
+        {"ids": np.array([0])},
+        {"ids": np.array([-1, 0])},
+        {"ids": np.array([1, 0])},
+        {"ids": np.array([0.0, 1.0])},
+        {"ids": np.zeros(0, np.int64)[None]},
+        {"state": np.zeros(0, np.uint8)},
+    ],
+)
+def test_a_fleet_of_parts_that_do_not_fit_is_refused(tmp_path, change):
+    fleet_of(2).save(tmp_path / "fleet")
+    version, parts = codec.unpack_arrays((tmp_path / "fleet").read_bytes())
+    for name, value in change.items():
+        parts[name] = value if name != "fleet" else np.frombuffer(codec.dumps(value).encode(), np.uint8)
+    (tmp_path / "fleet").write_bytes(codec.pack_arrays(parts, version=version))
+    with pytest.raises(Invalid):
+        Fleet.load(tmp_path / "fleet")
+
+
+@pytest.mark.parametrize("streams", [2.5, None, np.array(3.0)])
+def test_streams_are_a_number_or_reference_windows(streams):
+    with pytest.raises(Invalid, match="no number of streams"):
+        Fleet("eprocess", streams=streams)
+
+
+@pytest.mark.parametrize("detector", [None, 5, EDetector])
+def test_a_fleet_needs_a_detector(detector):
+    with pytest.raises(InvalidSetting, match="no detector"):
+        Fleet(detector, streams=2)

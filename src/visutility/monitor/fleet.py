@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visutility.core import codec
-from visutility.core.errors import Invalid, InvalidObservation, StreamNotFound
+from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, StreamNotFound
 from visutility.monitor.detector import AbstractDetector
 from visutility.monitor.factory import make_detector
 from visutility.monitor.state import Floats, Ints, join, take
+from visutility.monitor.state import streams as state_streams
 from visutility.monitor.verdicts import Verdicts
 
 FORMAT = 2
@@ -30,6 +31,8 @@ class Fleet:
 
     def __init__(self, detector: AbstractDetector[Any] | str, streams: int | Sequence[ArrayLike] = 0) -> None:
         self.detector = make_detector(detector) if isinstance(detector, str) else detector
+        if not isinstance(self.detector, AbstractDetector):
+            raise InvalidSetting(f"{detector!r:.80} is no detector", hint="give one of make_detector, or its name")
         self._ids: Ints = np.zeros(0, np.int64)
         self._next = 0
         self._rows: Ints | None = None  # row of each id ever given, -1 where removed; None: a row is its id
@@ -52,7 +55,7 @@ class Fleet:
 
         All or none; raises what the detector's `init` does.
         """
-        new = int(streams) if isinstance(streams, int | np.integer) else len(streams)
+        new = _count(streams)
         if new < 0:
             raise Invalid(f"{new} streams cannot be added", hint="remove takes the ids of streams to forget")
         ids = np.arange(self._next, self._next + new)
@@ -141,11 +144,14 @@ class Fleet:
                 f"{os.fspath(path)} is not a fleet of format {FORMAT}, but of {version} with {sorted(packed)}",
                 hint="save it again with this version",
             )
-        label = codec.loads(packed["fleet"].tobytes())
-        fleet = cls(make_detector(label["kind"], **label["settings"]))
-        fleet._ids, fleet._next = packed["ids"], label["next"]
-        if len(fleet):
+        fleet, ids = _labelled(packed["fleet"].tobytes()), packed["ids"]
+        if len(ids):
             fleet._state = fleet.detector.load(packed["state"].tobytes())
+        rows = 0 if fleet._state is None else state_streams(fleet._state)
+        rising = ids.dtype == np.int64 and ids.shape == (rows,) and bool((np.diff(ids, prepend=-1) > 0).all())
+        if not rising or (rows and ids[-1] >= fleet._next):
+            raise Invalid(f"{os.fspath(path)} has ids that are none of its streams", hint="the file was edited")
+        fleet._ids = ids
         fleet._index()
         return fleet
 
@@ -177,3 +183,28 @@ class Fleet:
 
     def _row_of(self, stream: int) -> int:
         return int(self._rows_of(np.array([stream]))[0])
+
+
+def _count(streams: int | Sequence[ArrayLike]) -> int:
+    if isinstance(streams, int | np.integer):
+        return int(streams)
+    try:
+        return len(streams)
+    except TypeError:
+        raise Invalid(
+            f"{streams!r:.80} is no number of streams", hint="give a whole number, or one reference window per stream"
+        ) from None
+
+
+def _labelled(data: bytes) -> Fleet:
+    """Return a fleet without streams of the detector and the next id that a label names."""
+    label = codec.loads(data)
+    try:
+        kind, settings, following = label["kind"], dict(label["settings"]), label["next"]
+    except (TypeError, KeyError, ValueError):
+        raise Invalid(f"{label!r:.80} is no label of a fleet", hint="the file was edited") from None
+    if not isinstance(following, int) or following < 0:
+        raise Invalid(f"the next id {following!r:.80} is no whole number", hint="the file was edited")
+    fleet = Fleet(make_detector(kind, **settings))
+    fleet._next = following
+    return fleet
