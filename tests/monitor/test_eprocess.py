@@ -364,3 +364,13 @@ def test_false_alarms_stay_within_the_promise_while_the_mean_is_learnt(null):
     for _ in range(4):
         alarmed |= fleet.update(NULLS[null](draw, runs, arl // 16)).alarm
     assert alarmed.sum() <= stats.binom.isf(1e-6, runs, 1 / 4)
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300])
+def test_values_too_large_for_float32_are_refused_like_others(value):
+    detector = EProcess()
+    state = detector.init(2)
+    with pytest.raises(InvalidObservation, match="position 1 of stream 1"):
+        detector.update(state, [[0.0, 1.0], [0.0, value]])
+    with pytest.raises(InvalidObservation, match="position 1"):
+        detector.update(state, [0.0, value], [0, 1])

@@ -96,7 +96,8 @@ def from_unit(values: NDArray[Any], out: Singles) -> bool:
         np.add(values, _ROUND, out=out)
         np.subtract(out, _ROUND, out=out)
     else:
-        out[...] = values
+        with np.errstate(over="ignore"):  # what is too large for float32 is outside anyway
+            out[...] = values
         if values.dtype.kind == "f":
             on_grid(out)
     return out.size == 0 or bool(out.view(np.uint32).max() <= _ONE)  # the bits of floats from 0 on are in their order
