@@ -374,3 +374,12 @@ def test_values_too_large_for_float32_are_refused_like_others(value):
         detector.update(state, [[0.0, 1.0], [0.0, value]])
     with pytest.raises(InvalidObservation, match="position 1"):
         detector.update(state, [0.0, value], [0, 1])
+
+
+def test_winnings_that_only_together_are_beyond_float32_are_cut_without_a_warning():
+    draw = np.random.default_rng(0)
+    fleet = Fleet("eprocess", streams=20)
+    fleet.update(draw.random((20, 1000)) < 0.001)
+    found = fleet.update(draw.random((20, 2000)) < 0.8)
+    assert np.isfinite(found.score).all()
+    assert np.isfinite(fleet.scores()).all()

@@ -101,9 +101,10 @@ def bet(work: EProcessState, sums: Singles, factor: Singles, mask: Bools | None)
 
 def won(work: EProcessState, room: Singles | None = None) -> Singles:
     """Return the sum of the winnings over the four bets, always added in the same order; in the first row of room."""
-    total: Singles = np.add(work.wealth[0], work.wealth[1], out=None if room is None else room[0])
-    total += work.wealth[2]
-    total += work.wealth[3]
+    with np.errstate(over="ignore"):  # as in `bet`
+        total: Singles = np.add(work.wealth[0], work.wealth[1], out=None if room is None else room[0])
+        total += work.wealth[2]
+        total += work.wealth[3]
     return total
 
 
