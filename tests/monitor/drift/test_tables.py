@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from visutility.core.errors import InvalidData
+from visutility.core.errors import Invalid, InvalidData, InvalidSetting
 from visutility.monitor.drift import compare, sketch
 from visutility.monitor.drift.sketch import sketch_like
 
@@ -207,3 +207,43 @@ def test_names_must_fit():
         sketch(np.zeros((3, 2)), names=["x"])
     with pytest.raises(InvalidData, match="two columns are named 'x'"):
         sketch(np.zeros((3, 2)), names=["x", "x"])
+
+
+def test_names_that_read_the_same_are_refused():
+    with pytest.raises(InvalidData, match="two columns are named '1'"):
+        compare({1: X, "1": COUNT}, {1: X, "1": COUNT})
+
+
+def test_text_that_is_not_unicode_is_refused_by_column():
+    table = {"x": X[:50], "path": ["\udcff"] * 50}
+    with pytest.raises(InvalidData, match="'path' has text that is not Unicode"):
+        compare(table, table)
+
+
+def test_a_number_is_no_table():
+    with pytest.raises(InvalidData, match="shape"):
+        compare(np.array(1.0), np.array(2.0))
+
+
+@pytest.mark.parametrize("categorical", ["count", ["count", "magic"]])
+def test_categorical_names_columns(categorical):
+    with pytest.raises(InvalidSetting, match="categorical"):
+        compare(mapping(), mapping(), categorical=categorical)
+
+
+def test_categorical_takes_the_names_of_a_frame_as_they_are():
+    frame = pd.DataFrame({0: X, 1: COUNT})
+    kinds = {row.name: row.kind for row in compare(frame, frame, categorical=[1]).columns}
+    assert kinds["1"] == "categorical"
+
+
+@pytest.mark.parametrize("level", ["0.05", None, 1j])
+def test_a_level_is_a_number(level):
+    with pytest.raises(Invalid, match="level"):
+        compare(mapping(), mapping(), level=level)
+
+
+@pytest.mark.parametrize("kind", [["table"], None])
+def test_a_kind_is_a_name(kind):
+    with pytest.raises(InvalidSetting, match="unknown kind"):
+        compare(mapping(), mapping(), kind)

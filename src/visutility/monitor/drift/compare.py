@@ -32,7 +32,7 @@ def compare(
     Raises `InvalidSetting` for an unknown kind or setting, `Invalid` for a level outside (0, 1), and what the kind
     raises for windows that it cannot compare.
     """
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InvalidSetting(f"unknown kind {kind!r}", hint=f"use one of {', '.join(sorted(KINDS))}")
     check_level(level)
     function = KINDS[kind]

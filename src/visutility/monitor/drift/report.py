@@ -7,6 +7,7 @@ finite, so that a report is JSON; a row or finding that breaks this is refused w
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -163,7 +164,8 @@ def status_of(drifted: bool, quality: tuple[Finding, ...]) -> Status:
 
 def check_level(level: float) -> None:
     """Raise `Invalid` unless the level is strictly between 0 and 1."""
-    if not 0.0 < level < 1.0:
+    given: object = level  # of callers without types
+    if not isinstance(given, Real) or not 0.0 < level < 1.0:
         raise Invalid(f"level {level!r} is not between 0 and 1", hint="0.05 is usual")
 
 

@@ -1,13 +1,13 @@
 """A window as a sketch: bounded memory, fed in batches, merged, saved; the reference window is sketched once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core import codec
-from visutility.core.errors import EmptyWindow, Invalid, InvalidData
+from visutility.core.errors import EmptyWindow, Invalid, InvalidData, InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor.drift import tables
 from visutility.monitor.drift.columns import Hashes, LabelSketch, NumberSketch, hash_labels, hash_numbers
@@ -34,7 +34,11 @@ class TableSketch:
         self, names: Sequence[str] | None = None, categorical: Sequence[str] = (), *, joint: bool = True
     ) -> None:
         self.names = None if names is None else tuple(names)
-        self.categorical = tuple(categorical)
+        if isinstance(categorical, str):
+            raise InvalidSetting(
+                f"categorical is the text {categorical!r}", hint=f"pass [{categorical!r}], a list of names"
+            )
+        self.categorical = tuple(str(name) for name in categorical)
         self._rows = 0
         self._types: dict[str, ColumnType] = {}
         self._columns: dict[str, ColumnSketch] = {}  # also those that a fresh sketch expects and has not seen yet
@@ -253,7 +257,8 @@ def sketch(
     The edges of the bins come from 16,384 rows, drawn by `seed` from a table in memory, and the first ones of a stream.
     `names` names the columns of a NumPy array; columns in `categorical` are labels whatever they hold; `joint` keeps
     what the test of correlations needs, which costs about as much as all the rest.
-    Raises `EmptyWindow` for no rows, `InvalidData` for what is no table or does not hold together.
+    Raises `EmptyWindow` for no rows, `InvalidData` for what is no table or does not hold together, `InvalidSetting` for
+    a name in `categorical` that is no column.
     """
     found = TableSketch(names, categorical, joint=joint)
     for number, table in enumerate(tables.tables(reference)):
@@ -264,7 +269,15 @@ def sketch(
     found._flush()
     if not found.rows:
         raise EmptyWindow("the reference window has no rows", hint="pass the rows that are taken as normal")
+    if strange := sorted(set(found.categorical) - set(found.types)):
+        raise InvalidSetting(f"categorical names {strange[0]!r}, which is no column", hint=f"use {_some(found.types)}")
     return found
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first names, for people."""
+    listed = [repr(name) for name in names]
+    return ", ".join(listed[:10]) + (", …" if len(listed) > 10 else "")
 
 
 def sketch_like(reference: TableSketch, current: Any) -> TableSketch:

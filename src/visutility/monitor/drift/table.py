@@ -45,7 +45,7 @@ def compare_tables(
     draws the rows that the bins are chosen from. A reference that is a sketch already has its own settings.
 
     Raises `EmptyWindow` for a window without rows, `InvalidData` for what is no table, mixes types, or has no column
-    in common with the other.
+    in common with the other, `InvalidSetting` for a name in `categorical` that is no column of the reference.
     """
     before = (
         reference

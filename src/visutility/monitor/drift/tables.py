@@ -101,6 +101,8 @@ def length(table: Any) -> int | None:
     """Return how many rows a table in memory has, None for a stream that can be read once."""
     if isinstance(table, Mapping):
         return min((len(column) for column in table.values() if hasattr(column, "__len__")), default=0)
+    if isinstance(table, np.ndarray) and not table.ndim:
+        return None
     if isinstance(table, np.ndarray) or _is_frame(table) or hasattr(table, "num_rows") or hasattr(table, "height"):
         return len(table)
     return None
@@ -119,6 +121,7 @@ def _pieces(table: Any, names: Sequence[str] | None) -> Iterator[tuple[dict[str,
         _refuse_repeats(labels)
         yield {label: _of_series(table.iloc[:, at]) for at, label in enumerate(labels)}, len(table)
     elif isinstance(table, Mapping):
+        _refuse_repeats([str(name) for name in table])
         columns = {str(name): _of_sequence(str(name), column) for name, column in table.items()}
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
@@ -256,6 +259,9 @@ def _of_arrow_array(name: str, part: Any) -> tuple[ColumnType, Floats | Labels |
                 return "other", None
             else:
                 array = pyarrow.array(part, from_pandas=True)
+        except UnicodeError as error:
+            problem = f"column {name!r} has text that is not Unicode: {error}"
+            raise InvalidData(problem, hint="decode it with errors='replace'") from None
         except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError) as error:
             raise InvalidData(f"column {name!r} mixes types: {error}", hint="give each column one type") from None
     array = array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
