@@ -198,3 +198,9 @@ def test_what_cannot_be_compared_is_refused(reference, current, error):
 def test_unknown_settings_are_refused():
     with pytest.raises(InvalidSetting, match="no setting"):
         compare(np.zeros((100, 2)), np.zeros((20, 2)), "embedding", shade=3)
+
+
+@pytest.mark.parametrize("values", [None, [[1.0], [1.0, 2.0]] * 40, np.ones((60, 4), object)])
+def test_what_are_no_vectors_is_refused(values):
+    with pytest.raises(InvalidData, match="reference"):
+        compare(values, values, kind="embedding")

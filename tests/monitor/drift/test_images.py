@@ -281,3 +281,19 @@ def test_scales():
     assert Scale.of(np.array([-0.4, 0.2])) == Scale(-1.0, 1.0, False)
     assert Scale.of(np.array([-3.0, 5.0])) == Scale(-3.0, 5.0, False)
     assert Scale.of(np.array([True, False])) == Scale(0.0, 1.0, True)
+
+
+@pytest.mark.parametrize(
+    "images", [None, [np.zeros((4, 4)), np.zeros((5, 5))] * 30, np.zeros((60, 8, 8, 0)), np.zeros((60, 8, 8), object)]
+)
+def test_what_is_no_images_of_one_size_is_refused(images):
+    with pytest.raises(InvalidImage):
+        compare(images, images, kind="images")
+
+
+@pytest.mark.parametrize("name", ["embeddings", "softmax"])
+@pytest.mark.parametrize("given", [np.ones((60, 4)), (None, None), 3, (np.ones((60, 4)), None)])
+def test_vectors_beside_images_come_in_pairs(name, given):
+    images = photographs(rng(0, "pairs"), 60)
+    with pytest.raises(InvalidData):
+        compare(images, images, kind="images", **{name: given})

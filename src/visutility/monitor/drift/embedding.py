@@ -222,7 +222,10 @@ def _log_distances(vectors: Floats, fold: tuple[Floats, Floats, Floats]) -> Floa
 
 
 def _matrix(values: NDArray[Any], which: str) -> Floats:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise InvalidData(f"{which} has rows of unequal length", hint="pass numbers of shape (rows, width)") from None
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiub":
         raise InvalidData(
             f"{which} is an array of shape {array.shape} of {array.dtype}", hint="pass numbers of shape (rows, width)"

@@ -18,7 +18,12 @@ def fitted(fit: Callable[[NDArray[Any], int], T], values: NDArray[Any], seed: in
 
     Costs a hash of the array's bytes. `fit` must be a pure function and its result immutable.
     """
-    data = np.ascontiguousarray(values)
+    try:
+        data = np.ascontiguousarray(values)
+    except ValueError:  # rows of unequal length: `fit` says what it takes
+        return fit(values, seed)
+    if data.dtype.kind not in "biuf":  # the bytes of objects say nothing about them
+        return fit(data, seed)
     digest = hashlib.sha256(data.view(np.uint8).data if data.size else b"").digest()
     key = (fit.__module__, fit.__qualname__, data.shape, data.dtype.str, digest, seed)
     if key not in _fits:

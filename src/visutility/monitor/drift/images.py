@@ -167,7 +167,7 @@ def _pixel_part(learnt: ImageReference, measured: Floats, level: float, kept: ND
 
 
 def _embedding_part(pair: tuple[Any, Any], n: int, level: float, seed: int) -> _Part:
-    reference, current = pair
+    reference, current = _pair(pair, "embeddings")
     learnt = reference if isinstance(reference, EmbeddingReference) else fitted(EmbeddingReference.fit, reference, seed)
     _same_length(current, n, "embeddings")
     values, kept, quality = usable(current, learnt.width)
@@ -176,8 +176,9 @@ def _embedding_part(pair: tuple[Any, Any], n: int, level: float, seed: int) -> _
 
 
 def _softmax_parts(pair: tuple[Any, Any], n: int, seed: int) -> list[_Part]:
-    _same_length(pair[1], n, "softmax vectors")
-    found = softmax_tests(*pair, seed)
+    reference, current = _pair(pair, "softmax")
+    _same_length(current, n, "softmax vectors")
+    found = softmax_tests(reference, current, seed)
     shifted = most_shifted(found.entropies, np.arange(n))
     return [
         _Part("confidence", found.confidence.p_value, (found.confidence,), shifted),
@@ -185,10 +186,18 @@ def _softmax_parts(pair: tuple[Any, Any], n: int, seed: int) -> list[_Part]:
     ]
 
 
+def _pair(given: Any, what: str) -> tuple[Any, Any]:
+    """Return the reference's and the current vectors. Raises `InvalidData` for what is no such pair."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise InvalidData(f"{what} is a {type(given).__name__}", hint="pass (the reference's, the current window's)")
+    return given[0], given[1]
+
+
 def _same_length(values: Any, n: int, what: str) -> None:
-    if len(values) != n:
+    if not np.ndim(values) or len(values) != n:
         raise InvalidData(
-            f"{len(values)} current {what} for {n} images", hint="pass one for each image, in the same order"
+            f"{len(values) if np.ndim(values) else 'no'} current {what} for {n} images",
+            hint="pass one for each image, in the same order",
         )
 
 

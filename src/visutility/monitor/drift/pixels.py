@@ -85,8 +85,14 @@ class Measured:
 
 def shaped(images: Any, which: str) -> NDArray[Any]:
     """Return images as an array (n, h, w) or (n, h, w, c). Raises `InvalidImage` for anything else."""
-    array = np.asarray(images)
-    if array.ndim not in (3, 4) or array.dtype.kind not in "fiub" or min(array.shape[1:3], default=0) < 3:
+    try:
+        array = np.asarray(images)
+    except ValueError:
+        raise InvalidImage(
+            f"{which} has images of several sizes", hint="bring them to one size, or compare by size"
+        ) from None
+    small = min(array.shape[1:3], default=0) < 3 or 0 in array.shape[3:]
+    if array.ndim not in (3, 4) or array.dtype.kind not in "fiub" or small:
         raise InvalidImage(
             f"{which} is an array of shape {array.shape} of {array.dtype}",
             hint="pass numbers of shape (n, height, width) or (n, height, width, channels), 3 x 3 pixels at least",
