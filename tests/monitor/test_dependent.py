@@ -61,7 +61,7 @@ def test_a_prediction_is_bayes_rule_on_whole_sequences():
         chained *= after if value else 1 - after
         counts[last][value] += 1
         ones, last = ones + value, value
-    assert chance == pytest.approx(weights[0] * independent_ + weights[1] * chained, rel=1e-3)  # the rest has 1.5e-4
+    assert chance == pytest.approx(weights[0] * independent_ + weights[1] * chained, rel=1e-5)  # the rest has 1.5e-6
     assert work.weights[1, 0] / work.weights[0, 0] == pytest.approx(chained / independent_)
 
 

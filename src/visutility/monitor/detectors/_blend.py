@@ -25,7 +25,7 @@ from visutility.monitor.windows import sum_rows
 RATES = (0.005, 0.02, 0.05, 0.11, 0.2, 0.35, 0.55, 0.8)  # a power of two of them: sums over them are taken in halves
 HAZARDS = (1.0 / 30.0, 1.0 / 150.0, 1.0 / 70.0)
 CHAINS = (0.0, 0.0, 0.4)
-PRIOR = (1.0, 1.0, 1e-4, 1e-4, 1e-4)  # a change, of which a stream has one, must not pass for a jump
+PRIOR = (1.0, 1.0, 1e-6, 1e-6, 1e-6)  # a change, of which a stream has one, must not pass for a jump
 LEAST = 1e-14  # a weight never falls below that share of what it is compared with
 NOVELTY = 1.0 / len(RATES)  # expected jumps into each rate before any was seen
 
