@@ -145,6 +145,42 @@ def test_histograms_show_the_shares():
     assert labels.current.shares == (1.0, 0.0, 0.0)
 
 
+def test_histograms_show_an_atom_at_the_maximum_where_it_is():
+    g = draw(71)
+    flags = (g.random(2000) < 0.5).astype(float)
+    row = by_name(compare({"x": flags}, {"x": np.ones(2000)}))["x"]
+    assert row.current.shares[-1] == pytest.approx(1.0)
+    assert row.reference.shares[0] == pytest.approx(1 - flags.mean())
+    assert row.reference.shares[-1] == pytest.approx(flags.mean())
+    assert row.current.edges[-2] > 0.9
+    most = (g.random(2000) > 0.002).astype(float)
+    row = by_name(compare({"x": most}, {"x": np.ones(2000)}))["x"]
+    assert row.current.shares[-1] == pytest.approx(1.0)
+    assert row.current.edges[-2] > 0.9
+    clipped = np.minimum(g.normal(size=(2, 5000)), 0.5)
+    row = by_name(compare({"x": clipped[0]}, {"x": clipped[1]}))["x"]
+    for histogram, values in ((row.reference, clipped[0]), (row.current, clipped[1])):
+        wanted = np.histogram(values, histogram.edges)[0] / 5000
+        assert histogram.shares == pytest.approx(wanted, abs=0.01)
+
+
+def test_histograms_of_a_column_that_seldom_varies_have_bars_that_can_be_seen():
+    seldom = (np.arange(2000) % 500 == 0).astype(float)
+    row = by_name(compare({"x": seldom}, {"x": seldom}))["x"]
+    assert min(np.diff(row.reference.edges)) > 0.01
+    assert row.reference.shares[0] == pytest.approx(0.998)
+    assert row.reference.shares[-1] == pytest.approx(0.002)
+
+
+@pytest.mark.parametrize(("scale", "high"), [(1e-310, 0.0), (1e-310, 1.0), (1e307, 0.0)])
+def test_histograms_of_the_smallest_and_the_largest_numbers(scale, high):
+    g = draw(72)
+    old, new = (np.append(scale * g.random(600), high) for _ in range(2))
+    row = by_name(compare({"x": old}, {"x": new}))["x"]
+    for histogram in (row.reference, row.current):
+        assert sum(histogram.shares) == pytest.approx(1.0)
+
+
 def test_schema_changes_are_rows():
     rows = table(2)
     rows["n"] = rows["n"].astype(str)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidData
 from visutility.monitor.drift import tests
@@ -18,7 +17,7 @@ from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, H
 from visutility.monitor.drift.sketch import ColumnSketch, TableSketch, sketch, sketch_like
 from visutility.monitor.drift.tables import is_retyped
 from visutility.monitor.drift.tests import Tested
-from visutility.monitor.state import Ints
+from visutility.monitor.state import Floats, Ints
 
 # The p-value is this times Simes'. It pays for what is approximate in the tests of finite windows, and for repetitions:
 # a share of alarms that is to be seen below the level has to be a little below it.
@@ -235,20 +234,34 @@ def bars(before: NumberSketch, after: NumberSketch) -> list[Histogram]:
     knots = np.concatenate(([low], inner, [high]))
     laws = [_law(one, knots) for one in (before, after)]
     both = (laws[0] + laws[1]) / 2.0
-    first, last = np.interp((0.005, 0.995), both, knots)
-    edges = np.unique(np.concatenate(([low], np.linspace(first, last, BARS - 1), [high])))
+    size = max(abs(low), abs(high)) or 1.0  # by which the largest numbers are brought to where nothing overflows
+    first, last = np.clip(np.interp((0.005, 0.995), both, knots / size) * size, low, high)
+    if last - first <= 1e-9 * (high - low):  # nearly all values are one: bars about it could not be seen
+        edges = np.unique(np.linspace(low, high, BARS + 1))
+    else:
+        edges = np.unique(np.concatenate(([low], np.linspace(first, last, BARS - 1), [high])))
     if len(edges) < 2:
         return [Histogram((1.0,), edges=(low, high)), Histogram((1.0,), edges=(low, high))]
-    shares = [np.clip(np.diff(np.interp(edges, knots, law)), 0.0, 1.0) for law in laws]
-    return [Histogram(tuple(part.tolist()), edges=tuple(edges.tolist())) for part in shares]
+    shares = [np.diff(np.append(_at(edges[:-1], knots, law), 1.0)) for law in laws]  # the last bar holds the maximum
+    return [Histogram(tuple(np.clip(part, 0.0, 1.0).tolist()), edges=tuple(edges.tolist())) for part in shares]
 
 
-def _law(sketched: NumberSketch, knots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of values below each knot; 0 at the first and 1 at the last."""
+def _law(sketched: NumberSketch, knots: Floats) -> Floats:
+    """Return the share of values below each knot: 0 at the first; at the last what is known to lie below it."""
     edges = np.empty(0) if sketched.edges is None else sketched.edges
-    below = np.interp(knots, edges, sketched.below / sketched.n)
-    below[0], below[-1] = 0.0, 1.0
+    below = _at(knots, edges, sketched.below / sketched.n)
+    below[0] = 0.0
+    if knots[-1] not in edges:
+        below[-1] = 1.0
     return below
+
+
+def _at(places: Floats, knots: Floats, law: Floats) -> Floats:
+    """Return the law at each place, even between two knots; `np.interp` overflows between the smallest numbers."""
+    places = np.clip(places, knots[0], knots[-1])
+    right = np.clip(np.searchsorted(knots, places, "right"), 1, len(knots) - 1)
+    part = (places - knots[right - 1]) / (knots[right] - knots[right - 1])
+    return np.asarray(law[right - 1] + part * (law[right] - law[right - 1]), np.float64)
 
 
 def _row(
