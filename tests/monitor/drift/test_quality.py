@@ -80,6 +80,19 @@ def test_smaller_faults_are_warnings(change, check, column):
     assert report.status in ("ok", "drift")
 
 
+@pytest.mark.parametrize(
+    ("now", "severity"), [(0.01, None), (0.004, None), (0.05, "warning"), (0.3, "warning"), (0.5, "broken")]
+)
+def test_infinities_that_become_more_are_found(now, severity):
+    before = sketch(table(1) | {"x": half(table(1)["x"], np.inf, 0.01)})
+    report = compare(before, table(2) | {"x": half(table(2)["x"], -np.inf, now)})
+    found = {one.check: one for one in report.quality if one.column == "x"}
+    assert (found["impossible"].severity if found else None) == severity
+    if severity:
+        assert found["impossible"].share == pytest.approx(now)
+        assert "1.0% in the reference window" in found["impossible"].detail
+
+
 def test_a_missing_column_is_broken():
     rows = table(2)
     del rows["x"]

@@ -14,7 +14,7 @@ from visutility.monitor.drift.tables import is_retyped
 from visutility.monitor.drift.tests import share
 
 CHANCE = 1e-6  # of a finding without a change, per column and check
-MORE_NULLS = 0.3  # a share of missing values that rises by this much is broken
+MORE_NULLS = 0.3  # a share of missing values, or of infinite ones, that rises by this much is broken
 FAR = 0.01  # a share of values farther outside the reference range than it is wide, from which the column is broken
 MORE_DUPLICATES = (0.1, 0.5)  # rise of the share of repeated rows: a warning, broken
 
@@ -86,10 +86,15 @@ def _bin(column: NumberSketch, value: float) -> int:
 
 
 def _infinite(name: str, before: NumberSketch, after: NumberSketch) -> Iterator[Finding]:
-    if after.infinite and not before.infinite:
-        part = after.infinite / after.size
+    if not after.infinite:
+        return
+    was, now = before.infinite / max(before.size, 1), after.infinite / after.size
+    if not before.infinite:
         detail = f"{after.infinite} values are infinite, none in the reference window"
-        yield Finding("impossible", name, "broken" if part >= FAR else "warning", part, detail)
+        yield Finding("impossible", name, "broken" if now >= FAR else "warning", now, detail)
+    elif now > was and share(before.infinite, before.size, after.infinite, after.size).p_value < CHANCE:
+        severity: Severity = "broken" if now == 1.0 or now - was >= MORE_NULLS else "warning"
+        yield Finding("impossible", name, severity, now, f"{now:.1%} are infinite, {was:.1%} in the reference window")
 
 
 def _range(name: str, before: NumberSketch, after: NumberSketch) -> Iterator[Finding]:
