@@ -204,3 +204,12 @@ def test_unknown_settings_are_refused():
 def test_what_are_no_vectors_is_refused(values):
     with pytest.raises(InvalidData, match="reference"):
         compare(values, values, kind="embedding")
+
+
+def test_vectors_too_large_to_compute_with_are_broken_data():
+    reference, current = normal(rng(0, "huge"), 100), normal(rng(1, "huge"), 50)
+    current[7, 3] = -1e300
+    report = compare(reference, current, kind="embedding")
+    assert (report.status, report.quality[0].share) == ("data broken", 0.02)
+    with pytest.raises(InvalidData, match="reference row 7 "):
+        compare(current, reference, kind="embedding")

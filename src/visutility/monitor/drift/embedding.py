@@ -22,6 +22,7 @@ from visutility.monitor.state import Floats
 WIDEST = 128  # vectors longer than this, or than an eighth of the reference, are projected on so many random directions
 SHRINK = (0.02, 0.5)  # of the two distances, in units of a feature's variance
 LEAST_REFERENCE, LEAST_CURRENT = 50, 10
+LARGEST = 1e60  # fourth powers of what is larger are not finite
 SHIFTED = 16  # how many of the most shifted samples a report names
 
 
@@ -130,13 +131,12 @@ def usable(current: NDArray[Any], width: int) -> tuple[Floats, NDArray[np.int64]
         raise InvalidData(
             f"current vectors have {values.shape[1]} values, the reference's {width}", hint="compare like with like"
         )
-    fine = np.isfinite(values.sum(1))
-    fine = fine if fine.all() else np.isfinite(values).all(1)
+    fine = _fine(values)
     kept = np.flatnonzero(fine)
     quality: tuple[Finding, ...] = ()
     if len(kept) < len(values):
         bad = len(values) - len(kept)
-        words = f"{bad} of {len(values)} vectors have values that are not finite"
+        words = f"{bad} of {len(values)} vectors have values that are not finite, or beyond {LARGEST:g}"
         quality = (Finding("not finite", "", "broken", bad / len(values), words),)
         values = values[kept]
     _enough(len(values), "current", LEAST_CURRENT)
@@ -147,10 +147,17 @@ def checked(values: NDArray[Any], which: str, least: int) -> Floats:
     """Return vectors (n, d) as float64. Raises `InvalidData` and `EmptyWindow`."""
     matrix = _matrix(values, which)
     _enough(len(matrix), which, least)
-    if not np.isfinite(matrix).all():
-        row = int(np.flatnonzero(~np.isfinite(matrix).all(1))[0])
-        raise InvalidData(f"{which} row {row} has a value that is not finite", hint="leave such rows out")
+    fine = _fine(matrix)
+    if not fine.all():
+        words = f"{which} row {int(fine.argmin())} has a value that is not finite, or beyond {LARGEST:g}"
+        raise InvalidData(words, hint="leave such rows out")
     return matrix
+
+
+def _fine(values: Floats) -> NDArray[np.bool_]:
+    """Return which rows can be computed with, shape (n,)."""
+    fine: NDArray[np.bool_] = np.maximum(values.max(1), -values.min(1)) <= LARGEST
+    return fine
 
 
 def rows_of(
