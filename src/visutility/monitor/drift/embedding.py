@@ -4,6 +4,8 @@ Two tests share the level. One is of the mean of x and |x|^(1/2), feature by fea
 log of each vector's squared Mahalanobis distance, at two shrinkages of the covariance: one weighs all directions alike,
 the other the strong ones. Distances of the reference's own rows are taken from covariances that have not seen them
 (as in the CV+ of Barber, Candes, Ramdas & Tibshirani 2021), so that new rows do not look farther away than they are.
+Neither can measure features that never vary in the reference: where there are some, an exact test of those (`constant`)
+has a tenth of the level.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import EmptyWindow, InvalidData
 from visutility.core.rng import rng
+from visutility.monitor.drift.constant import Constants
+from visutility.monitor.drift.fdr import benjamini_hochberg
 from visutility.monitor.drift.fits import fitted
 from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram, status_of
 from visutility.monitor.drift.whitened import FOLDS, Whitened, inverse_spread
@@ -23,18 +27,28 @@ WIDEST = 128  # vectors longer than this, or than an eighth of the reference, ar
 SHRINK = (0.02, 0.5)  # of the two distances, in units of a feature's variance
 LEAST_REFERENCE, LEAST_CURRENT = 50, 10
 LARGEST = 1e60  # fourth powers of what is larger are not finite
+CONSTANT = 0.1  # share of the level that the test of constant features has, where there are any
 SHIFTED = 16  # how many of the most shifted samples a report names
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the two tests of one window found. `shares` (n,) says how much each row speaks for the change."""
+    """What the tests of one window found. `shares` (n,) says how much each row speaks for the change."""
 
-    p_value: float  # of both together
+    p_value: float  # of all together
     mean: tuple[float, float, float]  # p-value, statistic, length of the shift in reference deviations
     spread: tuple[float, float, float]
+    constant: tuple[float, float, float] | None  # p-value, rows that differ, their share; None: all features vary
     distances: Floats  # (n,) log squared distances from the middle of the reference
     shares: Floats
+
+    @property
+    def deciding(self) -> str:
+        """The test that the p-value comes from."""
+        least = min(self.mean[0], self.spread[0])
+        if self.constant is not None and self.constant[0] / CONSTANT < 2.0 * least / (1.0 - CONSTANT):
+            return "constants"
+        return "mean" if self.mean[0] <= self.spread[0] else "spread"
 
 
 @final
@@ -52,6 +66,7 @@ class EmbeddingReference:
     folds: tuple[tuple[Floats, Floats, Floats], ...]  # middle (p,), directions (p, p) and their weights (p, 2)
     means: Whitened
     spreads: Whitened
+    constants: Constants
     distances: Floats  # (m,) log squared distances of the reference's rows, in rising order
 
     @classmethod
@@ -69,6 +84,7 @@ class EmbeddingReference:
             first, second = (draw.standard_normal((d, most)) / d**0.5 for _ in range(2))
             projections = (first, second)
         vectors, features = _features(values, projections)
+        whole = features if projections is None else _widened(values)
         fold = np.arange(m) % FOLDS
         folds = tuple(_distance(vectors[fold != k]) for k in range(FOLDS))
         logs = np.empty((m, len(SHRINK)))
@@ -78,7 +94,8 @@ class EmbeddingReference:
         # a covariance that came out large makes new rows look near, and leaves the reference's own where they are: the
         # centre errs more than a mean of m rows does, for windows as long as the reference (chosen on normal vectors)
         spreads = Whitened.fit(logs, clip=0.9, least=1e-4, worth=2 / 3)
-        return cls(m, d, projections, folds, means, spreads, np.sort(logs[:, 0]))
+        constants = Constants.fit(whole, inverse_spread(whole) > 0.0)
+        return cls(m, d, projections, folds, means, spreads, constants, np.sort(logs[:, 0]))
 
     def test(self, current: Floats) -> Outcome:
         """Test vectors (n, d) that `checked` returned.
@@ -91,9 +108,16 @@ class EmbeddingReference:
         logs /= len(self.folds)
         z_mean, z_spread = self.means.z(features), self.spreads.z(logs)
         mean, spread = self.means.test(z_mean), self.spreads.test(z_spread)
-        deciding = z_mean if mean[0] <= spread[0] else z_spread
-        p = min(1.0, 2.0 * min(mean[0], spread[0]))
-        return Outcome(p, mean, spread, logs[:, 0], deciding @ deciding.mean(0))
+        z = z_mean if mean[0] <= spread[0] else z_spread
+        p, shares, constant = min(1.0, 2.0 * min(mean[0], spread[0])), z @ z.mean(0), None
+        if len(self.constants.at):
+            differing = self.constants.differing(features if self.projections is None else _widened(current))
+            exact, differ = self.constants.test(differing)
+            constant = exact, float(differ), differ / len(current)
+            p, exact = min(p / (1.0 - CONSTANT), 1.0), min(exact / CONSTANT, 1.0)
+            if exact < p:  # as in `Outcome.deciding`
+                p, shares = exact, differing.sum(1, dtype=np.float64)
+        return Outcome(p, mean, spread, constant, logs[:, 0], shares)
 
 
 def compare_embedding(
@@ -163,30 +187,39 @@ def _fine(values: Floats) -> NDArray[np.bool_]:
 def rows_of(
     learnt: EmbeddingReference, found: Outcome, level: float, name: str = "embedding"
 ) -> tuple[ColumnDrift, ...]:
-    """Return the two tests as report rows, named "`name` mean" and "`name` spread", most suspicious first."""
+    """Return the tests as report rows, named "`name` mean", "… spread" and "… constants", most suspicious first.
+
+    The last is there where at least one row differs.
+    """
     edges = np.quantile(learnt.distances, np.linspace(0.0, 1.0, 11))
     edges[0], edges[-1] = min(edges[0], found.distances.min()), max(edges[-1], found.distances.max())
-    shown = tuple(
+    shown = [
         Histogram(tuple((np.histogram(values, edges)[0] / len(values)).tolist()), tuple(edges.tolist()))
         for values in (learnt.distances, found.distances)
-    )
-    tests = sorted([(*found.mean, "mean"), (*found.spread, "spread")])
-    q_values = (min(1.0, 2.0 * tests[0][0], tests[1][0]), tests[1][0])
+    ]
+    of = "shift in reference deviations"
+    tests = [(*found.mean, "mean", "whitened mean", of, shown), (*found.spread, "spread", "log distances", of, shown)]
+    if found.constant is not None and found.constant[1] > 0.0:
+        part = found.constant[2]
+        shown = [Histogram((1.0 - one, one), labels=("constant", "different")) for one in (0.0, part)]
+        tests.append((*found.constant, "constants", "exact test of constant features", "share of rows", shown))
+    tests.sort(key=lambda row: row[:4])
+    q_values = benjamini_hochberg([row[0] for row in tests]).tolist()
     return tuple(
         ColumnDrift(
             name=f"{name} {what}",
             kind="joint",
-            test="whitened mean" if what == "mean" else "log distances",
+            test=test,
             statistic=statistic,
             p_value=p,
             q_value=q,
-            effect=shift,
-            effect_name="shift in reference deviations",
+            effect=effect,
+            effect_name=effect_name,
             drifted=q <= level,
-            reference=shown[0],
-            current=shown[1],
+            reference=histograms[0],
+            current=histograms[1],
         )
-        for (p, statistic, shift, what), q in zip(tests, q_values, strict=True)
+        for (p, statistic, effect, what, test, effect_name, histograms), q in zip(tests, q_values, strict=True)
     )
 
 
@@ -198,19 +231,23 @@ def most_shifted(shares: Floats, kept: NDArray[np.int64]) -> tuple[int, ...]:
 def _words(found: Outcome, drifted: bool) -> str:
     if not drifted:
         return f"No drift: p = {found.p_value:.2g}."
-    what = "The mean" if found.mean[0] <= found.spread[0] else "The spread"
-    shift = found.mean[2] if found.mean[0] <= found.spread[0] else found.spread[2]
-    return (
-        f"Drift: {what.lower()} of the embeddings moved by {shift:.2g} reference deviations (p = {found.p_value:.2g})."
-    )
+    what = found.deciding
+    if found.constant is not None and what == "constants":
+        part = found.constant[2]
+        return f"Drift: {part:.1%} of the vectors differ where the reference's never vary (p = {found.p_value:.2g})."
+    shift = found.mean[2] if what == "mean" else found.spread[2]
+    return f"Drift: the {what} of the embeddings moved by {shift:.2g} reference deviations (p = {found.p_value:.2g})."
 
 
 def _features(values: Floats, projections: tuple[Floats, Floats] | None) -> tuple[Floats, Floats]:
-    roots = np.sqrt(np.abs(values))
     if projections is None:
-        return values, np.concatenate([values, roots], 1)
+        return values, _widened(values)
     vectors = values @ projections[0]
-    return vectors, np.concatenate([vectors, roots @ projections[1]], 1)
+    return vectors, np.concatenate([vectors, np.sqrt(np.abs(values)) @ projections[1]], 1)
+
+
+def _widened(values: Floats) -> Floats:
+    return np.concatenate([values, np.sqrt(np.abs(values))], 1)
 
 
 def _distance(vectors: Floats) -> tuple[Floats, Floats, Floats]:
