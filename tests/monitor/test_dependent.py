@@ -8,6 +8,7 @@ import pytest
 from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor import Level, make_detector
+from visutility.monitor.detectors import _blend
 from visutility.monitor.detectors._blend import BlendState, blend, fresh_blend
 from visutility.monitor.detectors.dependent import Dependent
 from visutility.monitor.state import copy, take
@@ -45,8 +46,9 @@ def median_delay(detector, streams, change):
     return float(np.median([found[0] - change + 1 if len(found) else np.inf for found in first]))
 
 
-def test_a_prediction_is_bayes_rule_on_whole_sequences():
+def test_a_prediction_is_bayes_rule_on_whole_sequences(monkeypatch):
     """Brute force: the product of predictions is the mixture's probability of the sequence, model by model."""
+    monkeypatch.setattr(_blend, "FEW", 0.0)
     values = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0]
     work = BlendState(seen=np.zeros(1, np.int64), **fresh_blend(1))
     weights = work.weights[:, 0] / work.weights.sum()
@@ -163,6 +165,19 @@ def test_independent_errors_raise_few_alarms(rate):
 def test_alternations_and_constants_raise_no_alarm():
     n = np.arange(2000)
     assert not any(map(len, alarms(Dependent(), [n % 2 * 1.0, (n % 10 == 0) * 1.0, n * 0.0, n * 0.0 + 1.0])))
+
+
+@pytest.mark.parametrize("before", [600, 1000, 5000])
+@pytest.mark.parametrize("rate", [0.0, 0.001, 0.01])
+def test_a_breakdown_of_a_model_that_hardly_ever_erred_is_seen(before, rate):
+    """At 0 errors before, a total breakdown looks like perfect dependence: it must not pass for that."""
+    draw = rng(0, "breakdown", before, str(rate))
+    for worse, within in ((0.3, 60), (1.0, 12)):
+        streams = [independent(draw, before, rate, 200, worse) for _ in range(20)]
+        assert median_delay(Dependent(), streams, before) <= within
+        assert all(len(found) and found[-1] >= before for found in alarms(Dependent(), streams))
+    _, said = Dependent().update(Dependent().init(1), streams[0])  # one long stream goes another way
+    assert said.alarm.all()
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ Five models, each of which says with what probability the next value is 1:
   equations 19 and 20).
 
 A model's weight is its prior weight times the probability it gave to what came (Bayes), so that their average is the
-prediction of one law, the mixture. Only + - x / are used, in one order: `blend` on arrays and `_lane.py` on plain
-floats give the same bits.
+prediction of one law, the mixture. Before a stream has shown `FEW` ones, the first model alone predicts: a breakdown of
+a model that never erred looks like dependence to the others. Only + - x / are used, in one order: `blend` on arrays and
+`_lane.py` on plain floats give the same bits.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from visutility.monitor.state import Floats, StreamState
+from visutility.monitor.state import Bools, Floats, StreamState
 from visutility.monitor.windows import sum_rows
 
 RATES = (0.005, 0.02, 0.05, 0.11, 0.2, 0.35, 0.55, 0.8)  # a power of two of them: sums over them are taken in halves
@@ -27,6 +28,7 @@ HAZARDS = (1.0 / 30.0, 1.0 / 150.0, 1.0 / 70.0)
 CHAINS = (0.0, 0.0, 0.4)
 PRIOR = (1.0, 1.0, 1e-6, 1e-6, 1e-6)  # a change, of which a stream has one, must not pass for a jump
 LEAST = 1e-14  # a weight never falls below that share of what it is compared with
+FEW = 24.0  # ones before which nothing is believed about how they hang together: a breakdown must not pass for that
 NOVELTY = 1.0 / len(RATES)  # expected jumps into each rate before any was seen
 
 _HAZARDS = np.array(HAZARDS)[:, None]
@@ -71,10 +73,11 @@ def forget(work: BlendState, row: int) -> None:
 class Prediction(NamedTuple):
     """What was known before the value: all shape (s,)."""
 
-    rate: Floats  # probability of a 1
+    rate: Floats  # probability of a 1 that bets are placed against
     mean: Floats  # rate of all values so far
     chance: Floats  # probability that was given to the value that came
     chain: Floats  # share of the last-value model
+    few: Bools  # whether there were too few ones to know of dependence: then the rate is the mean
     autocorrelation: Floats  # lag-1, of all values so far
 
 
@@ -93,7 +96,11 @@ def blend(work: BlendState, x: Floats) -> Prediction:
     whole = sum_rows(weights)
     rate = sum_rows(weights * each) / whole
     chance = x * rate + miss * (1.0 - rate)
-    found = Prediction(rate, mean, chance, weights[1] / whole, after_1 - after_0)
+    few = work.ones[:a] < FEW
+    against = np.where(few, mean, rate)
+    gave_against = x * against + miss * (1.0 - against)
+    chain = np.where(few, 0.0, weights[1] / whole)
+    found = Prediction(against, mean, gave_against, chain, few, after_1 - after_0)
     np.maximum(weights * (x * each + miss * (1.0 - each)) / chance, LEAST, out=weights)
     gave = x * emit + miss * (1.0 - emit)
     gave /= halves(now * gave)

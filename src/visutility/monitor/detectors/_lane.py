@@ -7,7 +7,7 @@ from math import sqrt
 from operator import add, mul
 from typing import Any, NamedTuple
 
-from visutility.monitor.detectors._blend import CHAINS, HAZARDS, LEAST, RATES, BlendState
+from visutility.monitor.detectors._blend import CHAINS, FEW, HAZARDS, LEAST, RATES, BlendState
 from visutility.monitor.detectors._rules import (
     BOTTOM,
     DROP_SHARE,
@@ -37,6 +37,7 @@ class _Known(NamedTuple):
     mean: float
     chance: float
     chain: float
+    few: bool
     autocorrelation: float
 
 
@@ -82,14 +83,14 @@ class Lane:
 
     def _bet(self, x: float, age: float, known: _Known, position: int) -> float:
         """Multiply the winnings; what the bets on a fall have won."""
-        rate, mean, chance, chain, autocorrelation = known
+        rate, mean, chance, chain, few, autocorrelation = known
         told = self.rules
         stake = ready = 0.0
         if age >= told.learning:
             ready = 1.0
             youth = min(age / told.grown, 1.0)
             stake = (youth * youth) * (1.0 + (MORE * chain if autocorrelation >= STRONG else 0.0))
-            stake *= told.calm[self.inflation]
+            stake *= told.calm[0 if few else self.inflation]
         sd = sqrt(mean * (1.0 - mean))
         top, bottom = max(rate, TOP), rate * BOTTOM
         others = [max(min(rate + tilt * sd, top), bottom) for tilt in TILTS]
@@ -155,6 +156,9 @@ class _BlendLane:
         gave = each if x == 1.0 else [1.0 - p for p in each]
         fresh = [weight / chance for weight in map(mul, weights, gave)]
         self.weights = [LEAST if weight < LEAST else weight for weight in fresh]
+        if few := self.ones < FEW:
+            rate, chain = mean, 0.0
+            chance = x * rate + miss * (1.0 - rate)
         self.s0 += rest * x
         self.n0 += rest
         self.s1 += last * x
@@ -162,7 +166,7 @@ class _BlendLane:
         self.age += 1.0
         self.ones += x
         self.last = x
-        return _Known(rate, mean, chance, chain, after_1 - after_0)
+        return _Known(rate, mean, chance, chain, few, after_1 - after_0)
 
 
 class _Filter:

@@ -204,7 +204,7 @@ class Dependent(StepDetector[DependentState]):
         told = self._rules()
         youth = np.minimum(age / told.grown, 1.0)
         chain = np.where(known.autocorrelation >= STRONG, MORE * known.chain, 0.0)
-        grown: Floats = (youth * youth) * (1.0 + chain) * np.array(told.calm)[inflation]
+        grown: Floats = (youth * youth) * (1.0 + chain) * np.array(told.calm)[np.where(known.few, 0, inflation)]
         return np.where(age >= self.learning, grown, 0.0)
 
     def _dependence(self, state: DependentState, stream: int) -> dict[str, float]:
