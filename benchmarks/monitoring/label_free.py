@@ -10,7 +10,7 @@ NannyML takes part where it is installed. The constants of the estimate were cho
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -189,11 +189,11 @@ def print_tables(title: str, found: list[tuple[str, float, dict[str, float]]]) -
     print()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring.label_free", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one split, few tasks")
-    quick = parser.parse_args().quick
+    quick = parser.parse_args(argv).quick
     peer = find_spec("nannyml") is not None
     start = time.process_time()
     every = np.arange(len(said()[2]))
@@ -211,7 +211,8 @@ def main() -> None:
     print_tables("two classes, 20,000 rows", list(tables(4 if quick else 40, 2_000 if quick else 20_000)))
     print_tables("breast cancer, 120 rows", list(cancer(4 if quick else 100)))
     print(f"{time.process_time() - start:.0f} CPU s")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
