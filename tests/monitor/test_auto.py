@@ -137,7 +137,8 @@ def test_a_reference_window_is_learnt_by_its_kind():
 
 def test_settings_are_checked_by_both():
     for wrong in ({"arl": 0.5}, {"learning": 3}, {"warning": 2.0}):
-        with pytest.raises(InvalidSetting):
+        (name, value), *_ = wrong.items()
+        with pytest.raises(InvalidSetting, match=f"{name} {value} "):  # the value that was given
             make_detector("auto", **wrong)
 
 

@@ -54,8 +54,8 @@ class Auto(StepDetector[Any]):
 
     def __post_init__(self) -> None:
         StepDetector.__post_init__(self)
+        self._scores()  # first: it is given `arl` as it was given here
         self._errors()
-        self._scores()
 
     def promise(self, reference_size: int) -> str:
         """Return the promises of both detectors."""
