@@ -45,6 +45,7 @@ THIRD_PARTY = {  # package -> where it may be imported; one that is missing here
     "alembic": "store",
     "jinja2": "report api",
     "msgspec": "*",
+    "numba": "monitor.loops",
     "numpy": "*",
     "optuna": "interop",
     "PIL": "data loop demo report testing",
@@ -61,6 +62,7 @@ THIRD_PARTY = {  # package -> where it may be imported; one that is missing here
 }
 INSIDE_FUNCTIONS = {  # heavy or optional: imported where used, never when a module is loaded; package -> except in
     "alembic": "store.migrations",
+    "numba": "",
     "PIL": "",
     "pyarrow": "data loop testing",
     "optuna": "interop.optuna interop.optuna_import interop._optuna_space",

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visutility.monitor.loops import BLOCK, GRID, ROUND, Singles
 from visutility.monitor.state import Floats, Ints
 
-BLOCK = 32
-GRID = 2.0**-12
-_ROUND = np.float32(2.0**11)  # float32 from 2^11 to 2^12 are the multiples of 2^-12
+__all__ = ["BLOCK", "GRID", "ROUND", "Closed", "Singles", "block_sums", "dense", "from_unit", "on_grid", "ragged"]
+
 _ONE = np.float32(1.0).view(np.uint32)
 _PIECE = 1 << 17  # values at a time
 _SHIFT = 5  # 2^5 values to a block
@@ -24,7 +24,6 @@ _NONE = 65_535
 _PACK = 1 << 20  # a packed count and sum are exact for fewer values than this
 _ONES = np.ones(BLOCK, np.float32)
 
-Singles = NDArray[np.float32]
 Unit = Callable[[NDArray[Any], Singles], None]  # checks values and writes them, scaled to [0, 1], into the second
 
 
@@ -93,8 +92,8 @@ def block_sums(units: Singles, out: Singles) -> Singles:
 def from_unit(values: NDArray[Any], out: Singles) -> bool:
     """Write values on the grid and say whether they are in [0, 1], but for what rounding takes away at the ends."""
     if values.dtype == np.float32:
-        np.add(values, _ROUND, out=out)
-        np.subtract(out, _ROUND, out=out)
+        np.add(values, ROUND, out=out)
+        np.subtract(out, ROUND, out=out)
     else:
         with np.errstate(over="ignore"):  # what is too large for float32 is outside anyway
             out[...] = values
@@ -105,8 +104,8 @@ def from_unit(values: NDArray[Any], out: Singles) -> bool:
 
 def on_grid(values: Singles) -> None:
     """Round values in [0, 1] to the nearest multiple of `GRID`, in place; halves go to the even one."""
-    values += _ROUND
-    values -= _ROUND
+    values += ROUND
+    values -= ROUND
 
 
 def ragged(units: Singles, ids: Ints, fill: Ints, part: Singles) -> tuple[list[Closed], Ints, Singles]:

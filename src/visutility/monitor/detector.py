@@ -236,6 +236,13 @@ def _numbers(values: ArrayLike, what: str) -> Values:
     return array
 
 
+def _below(ids: NDArray[Any], total: int) -> bool:
+    """Whether all ids are from 0 to total - 1."""
+    if ids.dtype == np.int64:  # read once: as uint64, negative ones are the largest
+        return bool(ids.view(np.uint64).max() < total)
+    return bool(ids.min() >= 0 and ids.max() < total)
+
+
 def _checked_ids(ids: ArrayLike, n: int, total: int) -> Ints:
     array = np.asarray(ids)
     if array.shape != (n,) or (n > 0 and not np.issubdtype(array.dtype, np.integer)):
@@ -243,7 +250,7 @@ def _checked_ids(ids: ArrayLike, n: int, total: int) -> Ints:
             f"ids of shape {array.shape} and type {array.dtype} came with {n} values",
             hint="pass one whole number per value, the stream it belongs to",
         )
-    if n and not 0 <= array.min() <= array.max() < total:
+    if n and not _below(array, total):
         at = int(np.argmax((array < 0) | (array >= total)))
         raise StreamNotFound(f"id {array[at]} at position {at} names no stream", hint=f"there are {total}, from 0")
     return array.astype(np.int64, copy=False)

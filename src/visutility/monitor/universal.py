@@ -14,7 +14,7 @@ from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, p
 
 BETS = 4
 TILTS = 0.3 * 2.0 ** np.arange(BETS)  # how far each bet's mean is above the baseline, in log-odds
-_TILT = np.float32(TILTS[0])
+TILT = np.float32(TILTS[0])
 _EXCESS = np.exp(TILTS)[:, None].astype(np.float32) - np.float32(1.0)
 _SAFE = np.float32(1.0 - 4e-5)  # more than float32 can add to a factor
 _PIECE = 4096  # rows at a time, where much arithmetic is done on each
@@ -84,7 +84,7 @@ def bet(work: EProcessState, sums: Singles, factor: Singles, mask: Bools | None)
 
     M <- (M + 32) exp(tilt S) scale, for each bet; the tilts double, so that one power gives all.
     """
-    np.multiply(sums, _TILT, out=factor[0])
+    np.multiply(sums, TILT, out=factor[0])
     np.exp(factor[0], out=factor[0])
     for at in range(1, BETS):
         np.multiply(factor[at - 1], factor[at - 1], out=factor[at])

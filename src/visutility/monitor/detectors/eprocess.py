@@ -14,9 +14,10 @@ import numpy as np
 from scipy import special
 
 from visutility.core.errors import InvalidObservation, InvalidSetting
-from visutility.monitor import universal
+from visutility.monitor import large, universal
 from visutility.monitor.blocks import BLOCK, Closed, Singles, block_sums, dense, from_unit, on_grid, ragged
 from visutility.monitor.detector import AbstractDetector, Level, Values, Verdict, Verdicts
+from visutility.monitor.loops import ENOUGH, Loops, compiled
 from visutility.monitor.state import Bools, Floats, Ints, join, put, take
 from visutility.monitor.universal import BETS, TILTS, EProcessState
 
@@ -90,6 +91,9 @@ class EProcess(AbstractDetector[EProcessState]):
 
     def absorb(self, work: EProcessState, values: Values, ids: Ints | None) -> Verdicts:
         """Take a batch into the state, in place."""
+        loops = compiled() if values.size >= ENOUGH else None
+        if loops is not None:
+            return self._large(loops, work, values, ids)
         if ids is not None:
             return self._ragged(work, values, ids)
         try:
@@ -128,6 +132,33 @@ class EProcess(AbstractDetector[EProcessState]):
         one = take(state, np.array([stream]))
         why = self._reasons(one, one.seen, self.scores(one))[0]
         return {name: why[name] for name in ("baseline_size", "baseline_mean", "baseline_rate")}
+
+    def _large(self, loops: Loops, work: EProcessState, values: Values, ids: Ints | None) -> Verdicts:
+        """Take a batch of many values into the state."""
+        if values.dtype == np.float32 and self._plain():
+            units = np.ascontiguousarray(values)
+        else:
+            units = np.empty(values.shape, np.float32)
+            self._unit(values, units)
+        least = np.float32(BETS * self.arl)
+        try:
+            if ids is None:
+                found = large.dense(loops, work, units, least, self._special)
+            else:
+                found = large.ragged(loops, work, units, np.ascontiguousarray(ids), least, self._special)
+        except InvalidObservation:
+            self.checked(values)  # says which it is
+            raise
+        scores = np.empty(len(work.seen))
+        loops.scores(work.wealth, np.exp(-work.regret), np.float32(1.0 / BETS), scores)
+        return Verdicts.of(found, scores)
+
+    def _special(self, work: EProcessState, position: Ints) -> list[Verdict]:
+        """Look at rows that have just taken blocks that ended at these positions; move the rates on that are due."""
+        rows, score = self._look(work, universal.won(work), np.empty((0, len(position)), np.float32), None)
+        found = self._alarm(work, rows, position[rows], score, 0) if len(rows) else []
+        universal.refresh(work)
+        return found
 
     def _ragged(self, work: EProcessState, values: Values, ids: Ints) -> Verdicts:
         units = np.empty(len(values), np.float32)
@@ -246,11 +277,15 @@ class EProcess(AbstractDetector[EProcessState]):
 
     def _unit(self, values: Values, out: Singles) -> None:
         """Check a piece of values and write them scaled to [0, 1], larger is worse, on the grid."""
-        if self._ends() == (0.0, 1.0) and self.direction == "rise":
+        if self._plain():
             if not from_unit(values, out):
                 self.checked(values)
         elif not from_unit(self.oriented(self.checked(values)), out):
             out.clip(0.0, 1.0, out=out)
+
+    def _plain(self) -> bool:
+        """Whether values need no scaling."""
+        return self._ends() == (0.0, 1.0) and self.direction == "rise"
 
     def _ends(self) -> tuple[float, float]:
         return (0.0 if self.low is None else self.low), (1.0 if self.high is None else self.high)

@@ -1,0 +1,202 @@
+"""Loops over values and blocks that NumPy cannot fuse, for large batches; compiled where Numba is installed.
+
+Written in plain Python within what Numba takes, on the arrays of `universal.EProcessState`, which they change in place.
+They do the float32 arithmetic of `blocks.py` and `universal.py` operation by operation, so that both give the same
+bits: which one takes a batch is a matter of speed alone. Sums of values on the grid are exact in any order.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visutility.monitor.state import Floats, Ints
+
+Singles = NDArray[np.float32]
+Rows = NDArray[np.uint32]
+
+# Every constant of the loops stands in this file: Numba takes a file's date for that of what it has compiled of it.
+BLOCK = 32
+GRID = 2.0**-12
+ROUND = np.float32(2.0**11)  # float32 from 2^11 to 2^12 are the multiples of 2^-12
+ENOUGH = 65_536  # values in a batch: below, NumPy is as fast and nothing needs to be compiled
+_BASE = ROUND.view(np.uint32)  # the bits of v + 2^11 less these count the 4096ths of v; above 4096: v is outside [0, 1]
+_GRID = np.float32(GRID)
+_FILL = np.int64(BLOCK - 1)
+_BLOCK = np.float32(BLOCK)
+_TILE = 4096  # values that are checked and then added up
+_NONE = np.float32(0.0)
+_ZERO = np.uint32(0)
+MOST_UNITS = round(1.0 / GRID)  # 4096ths in 1
+
+
+class Loops(NamedTuple):
+    """The functions of this module, compiled."""
+
+    worst: Callable[[Singles], int]
+    pieces: Callable[[Singles, Singles], int]
+    rows: Callable[[Singles, Ints, Singles, Singles, Singles], int]
+    ragged: Callable[[Singles, Ints, Ints, Singles, Rows, Singles, Ints], int]
+    bet: Callable[..., tuple[int, int]]
+    scores: Callable[[Singles, Singles, np.float32, Floats], None]
+
+
+@cache
+def compiled() -> Loops | None:
+    """Return the loops, compiled when first called and kept on disk; None without Numba, or where that is off."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    return _with(numba)
+
+
+def _with(numba: Any) -> Loops | None:
+    if numba.config.DISABLE_JIT:
+        return None
+    try:
+        return Loops(*(numba.njit(cache=True)(loop) for loop in PLAIN))
+    except RuntimeError:  # no folder to keep them in
+        return Loops(*(numba.njit(loop) for loop in PLAIN))
+
+
+def worst_of(values: Singles) -> int:
+    """Return the largest number of 4096ths in values (n,): above 4096 where one is not in [0, 1], NaN included."""
+    worst = _ZERO
+    for at in range(len(values)):
+        worst = max(worst, np.uint32(np.float32(values[at] + ROUND).view(np.uint32) - _BASE))
+    return int(worst)
+
+
+def sums_of_pieces(values: Singles, sums: Singles) -> int:
+    """Write the sum of each row of values, (m, k), k at most 32; return what `worst_of` does.
+
+    Values are first checked, some thousands at a time, and then added up out of the cache: the simpler the loop that
+    reads from memory, the faster it is.
+    """
+    worst = _ZERO
+    step = max(1, _TILE // max(1, values.shape[1]))
+    for start in range(0, values.shape[0], step):
+        tile, into = values[start : start + step], sums[start : start + step]
+        flat = tile.reshape(-1)
+        for at in range(len(flat)):
+            worst = max(worst, np.uint32(np.float32(flat[at] + ROUND).view(np.uint32) - _BASE))
+        for row in range(len(into)):
+            each, units = tile[row], _ZERO
+            for at in range(len(each)):
+                units = np.uint32(units + np.uint32(np.float32(each[at] + ROUND).view(np.uint32) - _BASE))
+            into[row] = np.float32(units) * _GRID
+    return int(worst)
+
+
+def sums_of_rows(values: Singles, seen: Ints, part: Singles, sums: Singles, after: Singles) -> int:
+    """Write the sums of the blocks that the next k values of every stream, (s, k), fill: stream by stream, in order.
+
+    `after` (s,) gets the new open sums; `seen` and `part` stay. Returns what `worst_of` does.
+    """
+    worst, closed, k = _ZERO, 0, np.uint64(values.shape[1])
+    step = max(1, _TILE // max(1, values.shape[1]))
+    for start in range(0, values.shape[0], step):
+        tile = values[start : start + step].reshape(-1)
+        for at in range(len(tile)):
+            worst = max(worst, np.uint32(np.float32(tile[at] + ROUND).view(np.uint32) - _BASE))
+        for row in range(start, min(start + step, values.shape[0])):
+            each, total = values[row], part[row]
+            first, room = np.uint64(0), np.uint64(BLOCK - (seen[row] & _FILL))
+            while first < k:
+                last = min(first + room, k)
+                units = _ZERO
+                for at in range(first, last):
+                    units = np.uint32(units + np.uint32(np.float32(each[at] + ROUND).view(np.uint32) - _BASE))
+                total += np.float32(units) * _GRID
+                if last - first == room:
+                    sums[closed] = total
+                    closed += 1
+                    total = _NONE
+                first, room = last, np.uint64(BLOCK)
+            after[row] = total
+    return int(worst)
+
+
+def sums_of_streams(
+    values: Singles, ids: Ints, seen: Ints, part: Singles, rows: Rows, sums: Singles, last: Ints
+) -> int:
+    """Take values (n,) of interleaved streams into `seen` and `part`; write the blocks they fill, in order of arrival.
+
+    `rows`, `sums` and `last` get the stream, the sum and the last position of each. Returns how many there are.
+    """
+    closed = 0
+    for at in range(len(values)):
+        row = np.uint64(ids[at])
+        units = np.uint32(np.float32(values[at] + ROUND).view(np.uint32) - _BASE)
+        total = part[row] + np.float32(units) * _GRID
+        count = seen[row] + 1
+        seen[row] = count
+        if count & _FILL == 0:
+            rows[closed] = row
+            sums[closed] = total
+            last[closed] = count - 1
+            closed += 1
+            total = _NONE
+        part[row] = total
+    return closed
+
+
+def bet_on_each(
+    rows: Rows,
+    each: int,
+    sums: Singles,
+    factor: Singles,
+    least: np.float32,
+    waiting: NDArray[np.uint8],
+    wealth: Singles,
+    scale: Singles,
+    total: Floats,
+    blocks: NDArray[np.int32],
+    due: NDArray[np.int32],
+    special: Rows,
+    later: Rows,
+) -> tuple[int, int]:
+    """Take closed blocks, `each` of every row, one after the other, as `universal.bet` and `universal.add` do.
+
+    `factor` holds exp(tilt S) of the smallest tilt. A row whose winnings reach `least`, or whose rate is due, waits:
+    the place of its block goes to `special`, those of its blocks that follow to `later`. Returns how many each has.
+    """
+    noted, left, at = 0, 0, 0
+    for named in rows:
+        row = np.uint64(named)
+        for _ in range(each):
+            if waiting[row]:
+                later[left] = at
+                left += 1
+            else:
+                one = factor[at]
+                two = one * one
+                three = two * two
+                four = three * three
+                one = (wealth[0, row] + _BLOCK) * (one * scale[0, row])
+                two = (wealth[1, row] + _BLOCK) * (two * scale[1, row])
+                three = (wealth[2, row] + _BLOCK) * (three * scale[2, row])
+                four = (wealth[3, row] + _BLOCK) * (four * scale[3, row])
+                wealth[0, row], wealth[1, row], wealth[2, row], wealth[3, row] = one, two, three, four
+                total[row] += sums[at]
+                count = np.int32(blocks[row] + 1)
+                blocks[row] = count
+                if one + two + three + four >= least or count == due[row]:
+                    waiting[row] = 1
+                    special[noted] = at
+                    noted += 1
+            at += 1
+    return noted, left
+
+
+def scores_of(wealth: Singles, worth: Singles, share: np.float32, scores: Floats) -> None:
+    """Write (M_1 + … + M_k) share worth of every row, (s,)."""
+    for row in range(len(scores)):
+        total = wealth[0, row] + wealth[1, row] + wealth[2, row] + wealth[3, row]
+        scores[row] = np.float32(total * share) * worth[row]
+
+
+PLAIN = Loops(worst_of, sums_of_pieces, sums_of_rows, sums_of_streams, bet_on_each, scores_of)

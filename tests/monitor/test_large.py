@@ -1,0 +1,209 @@
+"""Batches of many values go through loops of their own: the same verdicts and states, to the bit, compiled or not."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from visutility.core.errors import InvalidObservation
+from visutility.core.rng import rng
+from visutility.monitor import Fleet, loops, make_detector
+from visutility.monitor.detectors import eprocess
+from visutility.monitor.state import arrays
+
+COMPILED = loops.compiled()
+KINDS = ("dense", "ragged", "mixed")
+
+
+def test_numba_is_here_and_switched_on():
+    assert COMPILED is not None
+
+
+def schedule(seed, streams, kind, rounds=10):
+    """Batches of errors or losses whose rate rises halfway; a few streams have most of the ragged values."""
+    draw = rng(seed, "large", kind)
+    for at in range(rounds):
+        rate = 0.1 if at < rounds / 2 else 0.6
+        is_dense = kind == "dense" or (kind == "mixed" and draw.random() < 0.5)
+        shape = (streams, int(draw.integers(1, 130))) if is_dense else int(draw.integers(1, 70 * streams))
+        values = draw.random(shape)
+        values = values < rate if seed % 2 else (2 * rate * values).clip(0, 1)
+        ids = None if is_dense else (draw.random(shape) ** 2 * streams).astype(np.int64)
+        yield values.astype(np.float32), ids
+
+
+def told(detector, streams, kind, seed):
+    """Everything that a fleet says and is, as bytes where it is numbers."""
+    fleet, said = Fleet(detector, streams), []
+    for values, ids in schedule(seed, streams, kind):
+        found = fleet.update(values, ids)
+        said.append((list(found), found.evidence.tobytes(), found.alarm.tobytes()))
+    return said, {name: array.tobytes() for name, array in arrays(fleet._state).items()}
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Have every batch go through these loops, or none."""
+
+    def choose(which):
+        monkeypatch.setattr(eprocess, "ENOUGH", 0)
+        monkeypatch.setattr(eprocess, "compiled", lambda: which)
+
+    return choose
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("streams", "arl"), [(1, 1e4), (3, 100), (40, 1e4), (300, 1e6)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_loops_say_what_numpy_says(use, kind, streams, arl, seed):
+    detector = make_detector("eprocess", arl=arl)
+    use(None)
+    expected = told(detector, streams, kind, seed)
+    use(COMPILED)
+    assert told(detector, streams, kind, seed) == expected
+    assert any(verdicts for verdicts, *_ in expected[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_compiling_changes_nothing(use, kind):
+    use(COMPILED)
+    expected = told(make_detector("eprocess", arl=100), 5, kind, 1)
+    use(loops.PLAIN)
+    assert told(make_detector("eprocess", arl=100), 5, kind, 1) == expected
+
+
+def test_a_loop_that_rounds_otherwise_is_caught(use):
+    def careless(wealth, worth, share, scores):
+        scores[:] = (wealth.sum(axis=0, dtype=np.float64) * share) * worth
+
+    detector = make_detector("eprocess", arl=1e4)
+    use(None)
+    expected = told(detector, 40, "dense", 0)
+    use(COMPILED._replace(scores=careless))
+    assert told(detector, 40, "dense", 0) != expected
+
+
+def test_alarms_of_one_batch_come_in_order_of_arrival(use):
+    use(COMPILED)
+    fleet = Fleet(make_detector("eprocess", arl=100), 30)
+    draw = rng(0, "order")
+    fleet.update((draw.random((30, 640)) < 0.1).astype(np.float32))
+    values, ids = (draw.random(60_000) < 0.7).astype(np.float32), draw.integers(0, 30, 60_000)
+    found = fleet.update(values, ids)
+    nth = np.array([np.flatnonzero(ids == verdict.stream)[verdict.position - 640] for verdict in found])
+    assert len(found) > 30
+    assert (np.diff(nth) > 0).all()
+    dense = fleet.update(np.ones((30, 320), np.float32))
+    ends = dense.position - (640 + np.bincount(ids, minlength=30))[dense.stream]
+    assert len(dense) >= 30
+    assert (np.diff(ends * 30 + dense.stream) > 0).all()
+
+
+BAD = [np.nan, np.inf, -np.inf, -0.001, 1.001, 2048.0, -2048.0, 4097.0, 1e30, -1e-3]
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("is_ragged", [False, True])
+def test_a_bad_value_anywhere_is_named_and_nothing_is_taken(use, bad, is_ragged):
+    use(COMPILED)
+    fleet = Fleet("eprocess", 50)
+    fleet.update(np.full((50, 40), 0.25, np.float32))
+    before = {name: array.copy() for name, array in arrays(fleet._state).items()}
+    for at in (0, 31, 777, 4999):
+        for shape in ((50, 100), (500, 10)):
+            values = np.full(5000, 0.5, np.float32)
+            values[at] = bad
+            batch = (values, np.arange(5000) % 50) if is_ragged else (values.reshape(shape)[:50],)
+            if not is_ragged and at >= batch[0].size:
+                continue
+            with pytest.raises(InvalidObservation, match="position"):
+                fleet.update(*batch)
+            assert all(np.array_equal(array, before[name]) for name, array in arrays(fleet._state).items())
+
+
+def test_values_just_outside_are_rounded_or_refused_as_in_small_batches(use):
+    """Whatever float32 around the ends: the loops refuse exactly what NumPy refuses."""
+    ends = np.array([0.0, 1.0], np.float32)
+    steps = rng(0, "ends").integers(-(2**22), 2**22, 300)
+    values = np.concatenate([(ends[:, None].view(np.int32) + steps).view(np.float32).ravel(), -ends, [-1e-5, -1e-4]])
+    for value in values.astype(np.float32):
+        answers = []
+        for which in (None, COMPILED):
+            use(which)
+            try:
+                answers.append(Fleet("eprocess", 2).update(np.full((2, 32), value)).evidence.tolist())
+            except InvalidObservation as error:
+                answers.append(str(error))
+        assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("kind", ["float64", "bool", "int8", "float16", ">f4"])
+def test_values_of_any_type_and_ids_of_any_kind(use, kind):
+    draw = rng(0, "types")
+    values = draw.random((20, 96)) < 0.3
+    ids = draw.integers(0, 20, values.size)
+    answers = []
+    for which in (None, COMPILED):
+        use(which)
+        fleet = Fleet(make_detector("eprocess", arl=50), 20)
+        found = [fleet.update(values.astype(kind)), fleet.update(values.astype(kind).ravel(), ids.astype(np.uint8))]
+        answers.append([(list(one), one.evidence.tolist()) for one in found])
+    assert answers[0] == answers[1]
+
+
+def test_arrays_that_cannot_be_written_or_have_gaps(use):
+    values = (rng(0, "gaps").random((40, 64)) < 0.2).astype(np.float32)
+    ids = rng(1, "gaps").integers(0, 20, values.size // 2)
+    answers = []
+    for which in (None, COMPILED):
+        use(which)
+        fleet = Fleet("eprocess", 20)
+        frozen = values[::2]
+        frozen.flags.writeable = ids.flags.writeable = False
+        fleet.update(frozen)
+        fleet.update(np.asfortranarray(values[:20]))
+        answers.append(fleet.update(np.repeat(values.ravel()[::2], 2)[::2], ids).evidence.tolist())
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(("low", "high", "direction"), [(-2.0, 6.0, "rise"), (0.0, 1.0, "fall")])
+def test_other_ranges_and_directions(use, low, high, direction):
+    detector = make_detector("eprocess", arl=200, low=low, high=high, direction=direction)
+    values = low + (high - low) * rng(0, "range").random((30, 200))
+    values[:, 100:] = high if direction == "rise" else low
+    answers = []
+    for which in (None, COMPILED):
+        use(which)
+        answers.append([verdict for half in np.hsplit(values, 2) for verdict in Fleet(detector, 30).update(half)])
+    assert answers[0] == answers[1]
+    values[1, 3] = high + 1.0
+    with pytest.raises(InvalidObservation, match="position 3 of stream 1"):
+        Fleet(detector, 30).update(values)
+
+
+def test_only_large_batches_need_the_loops(monkeypatch):
+    asked = []
+    monkeypatch.setattr(eprocess, "compiled", lambda: asked.append(True) or COMPILED)
+    fleet = Fleet("eprocess", 64)
+    fleet.update(np.zeros((64, 100), np.float32))
+    assert not asked
+    fleet.update(np.zeros((64, 1024), np.float32))
+    assert asked
+
+
+@pytest.mark.parametrize("numba", [None, SimpleNamespace(config=SimpleNamespace(DISABLE_JIT=True))])
+def test_nothing_is_compiled_where_numba_is_missing_or_switched_off(monkeypatch, numba):
+    monkeypatch.setitem(sys.modules, "numba", numba)  # None: cannot be imported
+    assert loops.compiled.__wrapped__() is None
+
+
+def test_loops_are_compiled_anew_where_there_is_no_folder_to_keep_them(monkeypatch):
+    def njit(loop=None, cache=False):
+        def refuse(_):
+            raise RuntimeError("cannot cache function: no locator available")
+
+        return refuse if cache else loop
+
+    monkeypatch.setitem(sys.modules, "numba", SimpleNamespace(config=SimpleNamespace(DISABLE_JIT=False), njit=njit))
+    assert loops.compiled.__wrapped__() == loops.PLAIN
