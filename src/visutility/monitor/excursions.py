@@ -5,8 +5,10 @@ and are dropped at an alarm, so that what raised an alarm never becomes normal.
 """
 
 import math
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from visutility.core.errors import InvalidSetting
 from visutility.monitor.detector import Level
 from visutility.monitor.moments import moments, sums_of
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
+from visutility.monitor.steps import StepDetector
 
 GROWTH = 32  # limits are learnt anew each time that the baseline has grown by one part in so many
 ROW = np.zeros(1, np.int64)  # of a lane that runs alone
@@ -38,6 +41,78 @@ class ExcursionState(StreamState):
     centre: Floats  # (s,) what is taken off a step
     limits: Floats  # (2, s) of the score: for a warning, for an alarm
     due: Floats  # (s,) how many values have to be there before the limits are learnt anew
+
+
+@dataclass(frozen=True, slots=True)
+class ExcursionDetector(StepDetector[ExcursionState]):
+    """Base of both: `size` is the rise, in standard deviations, that it is quickest for.
+
+    The baseline begins with the first `reference` values, or with a reference window. A warning comes where the limit
+    for `warning` times `arl` is passed. Values of any range up to 1e90. A detector adds `step`, `run` and `relearn`.
+    """
+
+    size: float = 0.2
+    arl: float = 1e6
+    reference: int = 100
+    warning: float = 0.01
+    low: float | None = -LARGEST
+    high: float | None = LARGEST
+
+    state_type: ClassVar[type[ExcursionState]] = ExcursionState
+    smallest_reference: ClassVar[int] = 20
+
+    def __post_init__(self) -> None:
+        StepDetector.__post_init__(self)
+        check_settings(self.size, self.arl, self.reference, self.warning)
+
+    @abstractmethod
+    def relearn(self, work: ExcursionState, rows: Ints) -> None:
+        """Learn the scale, centre and limits of these rows from what their sums hold, in place."""
+
+    def promise(self, reference_size: int) -> str:
+        """Return what was measured, under which assumptions."""
+        return (
+            f"Measured, not proven: on independent values, with a baseline that starts with {reference_size} values "
+            f"and grows with the stream, the mean time to a false alarm is about {self.arl:g} values or more. It does "
+            f"not hold for dependent values."
+        )
+
+    def oriented(self, values: Floats) -> Floats:
+        """Return the values, negated where smaller is worse."""
+        return values if self.direction == "rise" else -values
+
+    def fresh(self, n: int) -> ExcursionState:
+        """Return the state of n streams of which nothing is known."""
+        return nothing_known(n, self.reference)
+
+    def learn(self, references: Sequence[Floats]) -> ExcursionState:
+        """Return the state of streams whose baselines are these windows."""
+        work = self.fresh(len(references))
+        for row, window in enumerate(references):
+            learn_from(work, row, window, self.sign)
+        self.relearn(work, np.arange(len(references)))
+        return work
+
+    def restart(self, work: ExcursionState, row: int) -> None:
+        """Forget the excursion; the baseline is what it was before it."""
+        drop(work, row)
+
+    def scores(self, state: ExcursionState) -> Floats:
+        """Return the scores, in the unit of their limit; NaN while learning."""
+        return current(state)
+
+    def evidence(self, state: ExcursionState, stream: int = 0) -> dict[str, float]:
+        """Return the score and the excursion that carries it; `since` is where it began."""
+        return excursion(state, stream, self.sign)
+
+    def learnt(self, state: ExcursionState, stream: int = 0) -> dict[str, float]:
+        """Return what the baseline holds: its size, mean and spread, and the limit of the score once there is one."""
+        return baseline(state, stream, self.sign)
+
+    @property
+    def sign(self) -> float:
+        """What a 1 is in oriented units."""
+        return 1.0 if self.direction == "rise" else -1.0
 
 
 def nothing_known(n: int, reference: int) -> ExcursionState:

@@ -6,7 +6,6 @@ no promise.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -16,18 +15,11 @@ from numpy.typing import NDArray
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detector import Level
 from visutility.monitor.excursions import (
-    LARGEST,
+    ExcursionDetector,
     ExcursionState,
-    baseline,
-    check_settings,
-    current,
-    drop,
-    excursion,
     exponent,
     exponent_of_errors,
     gather,
-    learn_from,
-    nothing_known,
     rate_of,
     run_lane,
     set_limits,
@@ -36,12 +28,11 @@ from visutility.monitor.excursions import (
 )
 from visutility.monitor.moments import moments
 from visutility.monitor.state import Floats, Ints
-from visutility.monitor.steps import StepDetector
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class PageHinkley(StepDetector[ExcursionState]):
+class PageHinkley(ExcursionDetector):
     """Alarm when values have gone on deviating upwards from the mean of all values so far.
 
     m_t = m_{t-1} + (x_t - mean_t) / sd - `size` / 2, and the score is m_t less its least value so far. `size` is the
@@ -52,22 +43,13 @@ class PageHinkley(StepDetector[ExcursionState]):
     range up to 1e90. 130 bytes a stream.
     """
 
-    size: float = 0.2
-    arl: float = 1e6
-    reference: int = 100
     slack: float | None = None
     limit: float | None = None
-    warning: float = 0.01
-    low: float | None = -LARGEST
-    high: float | None = LARGEST
 
     name: ClassVar[str] = "page_hinkley"
-    state_type: ClassVar[type[ExcursionState]] = ExcursionState
-    smallest_reference: ClassVar[int] = 20
 
     def __post_init__(self) -> None:
-        StepDetector.__post_init__(self)
-        check_settings(self.size, self.arl, self.reference, self.warning)
+        ExcursionDetector.__post_init__(self)
         if (self.slack is None) != (self.limit is None):
             raise InvalidSetting(
                 f"slack {self.slack!r} came with limit {self.limit!r}", hint="give both, or leave both to be learnt"
@@ -81,36 +63,16 @@ class PageHinkley(StepDetector[ExcursionState]):
         """Return what was measured, under which assumptions."""
         if self.limit is not None:
             return f"None: the limit of {self.limit:g} is yours, and how often it is passed depends on the stream."
-        return (
-            f"Measured, not proven: on independent values, with a baseline that starts with {reference_size} values "
-            f"and grows with the stream, the mean time to a false alarm is about {self.arl:g} values or more. It does "
-            f"not hold for dependent values."
-        )
-
-    def oriented(self, values: Floats) -> Floats:
-        """Return the values, negated where smaller is worse."""
-        return values if self.direction == "rise" else -values
-
-    def fresh(self, n: int) -> ExcursionState:
-        """Return the state of n streams of which nothing is known."""
-        return nothing_known(n, self.reference)
-
-    def learn(self, references: Sequence[Floats]) -> ExcursionState:
-        """Return the state of streams whose baselines are these windows."""
-        work = self.fresh(len(references))
-        for row, window in enumerate(references):
-            learn_from(work, row, window, self._sign)
-        self._learn(work, np.arange(len(references)))
-        return work
+        return ExcursionDetector.promise(self, reference_size)
 
     def step(self, work: ExcursionState, values: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
         """Advance the first rows by one value each."""
         a = len(values)
-        d = gather(work, values, self._sign)
+        d = gather(work, values, self.sign)
         count = work.base[0, :a] + work.open[0, :a]
         due = np.flatnonzero(count >= work.due[:a])
         if len(due):
-            self._learn(work, due)
+            self.relearn(work, due)
         mean = (work.base[1, :a] + work.open[1, :a]) / count
         score = (work.score[:a] + (d - mean) * work.scale[:a]) - work.centre[:a]
         levels = settle(work, score)
@@ -122,30 +84,10 @@ class PageHinkley(StepDetector[ExcursionState]):
         def renew(rest: Floats) -> tuple[int, int]:
             return 1, int(self.step(work, rest[:1])[0][0])
 
-        used, level = run_lane(work, values, self._sign, renew, moving=True)
+        used, level = run_lane(work, values, self.sign, renew, moving=True)
         return used, level, float(work.score[0]), float(work.limits[1, 0])
 
-    def restart(self, work: ExcursionState, row: int) -> None:
-        """Forget the excursion: the mean is the one before the change, by the score's estimate of where that was."""
-        drop(work, row)
-
-    def scores(self, state: ExcursionState) -> Floats:
-        """Return the score, in standard deviations or, with a `limit` of yours, in your units; NaN while learning."""
-        return current(state)
-
-    def evidence(self, state: ExcursionState, stream: int = 0) -> dict[str, float]:
-        """Return the score and the excursion that carries it; `since` is where it began."""
-        return excursion(state, stream, self._sign)
-
-    def learnt(self, state: ExcursionState, stream: int = 0) -> dict[str, float]:
-        """Return what the baseline holds: its size, mean and spread, and the limit of the score once there is one."""
-        return baseline(state, stream, self._sign)
-
-    @property
-    def _sign(self) -> float:
-        return 1.0 if self.direction == "rise" else -1.0
-
-    def _learn(self, work: ExcursionState, rows: Ints) -> None:
+    def relearn(self, work: ExcursionState, rows: Ints) -> None:
         """Learn scale and limits of these rows from all of their values."""
         if self.slack is not None and self.limit is not None:
             work.scale[rows], work.centre[rows] = 1.0, self.slack
@@ -153,7 +95,7 @@ class PageHinkley(StepDetector[ExcursionState]):
             return
         sums = work.base[:, rows] + work.open[:, rows]
         _, _, sd, skew = moments(sums)
-        rate = rate_of(sums, work.first[rows], self._sign)
+        rate = rate_of(sums, work.first[rows], self.sign)
         binary = work.binary[rows]
         sd = np.where(binary, np.sqrt(rate * (1.0 - rate)), sd)
         power = np.where(binary, exponent_of_errors(self.size, rate), exponent(self.size, skew))
