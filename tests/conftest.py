@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -19,3 +20,20 @@ settings.register_profile(
 )
 settings.register_profile("fresh", settings.get_profile("repeatable"), derandomize=False)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def optuna_database():
+    """Open databases of Optuna's by their URL, and close them in the end: it leaves its connections open."""
+    from optuna.storages import RDBStorage
+
+    opened = []
+
+    def open_database(url):
+        opened.append(RDBStorage(url))
+        return opened[-1]
+
+    yield open_database
+    for one in opened:
+        one.remove_session()
+        one.engine.dispose()

@@ -18,11 +18,11 @@ def objective(trial):
 
 
 @pytest.fixture
-def storage(tmp_path):
+def storage(tmp_path, optuna_database):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = tmp_path / "optuna.db"
     sampler = optuna.samplers.RandomSampler(seed=0)
-    study = optuna.create_study(storage=f"sqlite:///{path}", study_name="mine", sampler=sampler)
+    study = optuna.create_study(storage=optuna_database(f"sqlite:///{path}"), study_name="mine", sampler=sampler)
     study.optimize(objective, n_trials=6, catch=RuntimeError)
     return path
 

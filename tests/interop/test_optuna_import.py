@@ -34,9 +34,9 @@ def run(storage, name="mine", **more):
 
 
 @pytest.fixture
-def sqlite(tmp_path):
+def sqlite(tmp_path, optuna_database):
     path = tmp_path / "optuna.db"
-    return path, run(f"sqlite:///{path}")
+    return path, run(optuna_database(f"sqlite:///{path}"))
 
 
 @pytest.fixture
@@ -98,9 +98,9 @@ def test_an_import_that_was_cut_short_goes_on(sqlite, store):
         assert len(studies.load(connection, "imported").past().trials) == len(found.past().trials)
 
 
-def test_names(sqlite, tmp_path):
+def test_names(sqlite, optuna_database):
     path, _ = sqlite
-    run(f"sqlite:///{path}", "other")
+    run(optuna_database(f"sqlite:///{path}"), "other")
     assert optuna_studies(path) == ["mine", "other"]
     assert optuna_studies(f"sqlite:///{path}") == ["mine", "other"]
     with pytest.raises(StudyNotFound, match=r"None in .*it holds"):
@@ -117,10 +117,11 @@ def test_what_is_no_study_file(tmp_path):
         read_optuna(tmp_path / "text")
 
 
-def test_studies_that_cannot_be_read(tmp_path):
+def test_studies_that_cannot_be_read(tmp_path, optuna_database):
     url = f"sqlite:///{tmp_path}/two.db"
-    optuna.create_study(storage=url, study_name="two", directions=["minimize", "maximize"])
-    optuna.create_study(storage=url, study_name="empty")
+    storage = optuna_database(url)
+    optuna.create_study(storage=storage, study_name="two", directions=["minimize", "maximize"])
+    optuna.create_study(storage=storage, study_name="empty")
     with pytest.raises(Invalid, match="2 objectives"):
         read_optuna(url, "two")
     with pytest.raises(Invalid, match="no parameters"):
@@ -128,9 +129,10 @@ def test_studies_that_cannot_be_read(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Choices for a categorical distribution")
-def test_options_that_are_tuples(tmp_path):
+def test_options_that_are_tuples(tmp_path, optuna_database):
     url = f"sqlite:///{tmp_path}/tuples.db"
-    study = optuna.create_study(storage=url, study_name="t", sampler=optuna.samplers.RandomSampler(seed=0))
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(storage=optuna_database(url), study_name="t", sampler=sampler)
     study.optimize(lambda t: float(len(t.suggest_categorical("layers", [(8,), (8, 8), (8, 8, 8)]))), n_trials=8)
     found = read_optuna(url)
     assert len(found.trials) == 8

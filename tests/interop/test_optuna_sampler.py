@@ -150,8 +150,8 @@ def test_threads_share_what_is_under_way():
     assert len(set(points)) == 24
 
 
-def test_pickled_samplers_go_on(tmp_path):
-    storage = f"sqlite:///{tmp_path}/optuna.db"
+def test_pickled_samplers_go_on(tmp_path, optuna_database):
+    storage = optuna_database(f"sqlite:///{tmp_path}/optuna.db")
     whole = optuna.create_study(sampler=VisuTilitySampler("bayesian", seed=7))
     whole.optimize(valley, n_trials=12)
     study = optuna.create_study(storage=storage, study_name="s", sampler=VisuTilitySampler("bayesian", seed=7))

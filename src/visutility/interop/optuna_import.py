@@ -6,7 +6,8 @@ study = Study(found.space, found.direction, history=[found.past()])
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -103,7 +104,8 @@ def optuna_studies(storage: str | Path) -> list[str]:
 
     Raises `Invalid` for a file that is neither, `StudyNotFound` for one that is not there.
     """
-    return sorted(optuna.get_all_study_names(storage=_opened(storage)))
+    with _opened(storage) as opened:
+        return sorted(optuna.get_all_study_names(storage=opened))
 
 
 def read_optuna(storage: str | Path, name: str | None = None) -> Imported:
@@ -112,16 +114,16 @@ def read_optuna(storage: str | Path, name: str | None = None) -> Imported:
     Trials under way are left out. Raises `StudyNotFound`, and `Invalid` for a file that is neither, a study of several
     objectives, and one that has no parameters.
     """
-    opened = _opened(storage)
-    names = sorted(optuna.get_all_study_names(storage=opened))
-    if name is None and len(names) == 1:
-        name = names[0]
-    if name is None or name not in names:
-        raise StudyNotFound(f"there is no study {name!r} in {str(storage)!r}", hint=f"it holds {names[:20]}")
-    study = optuna.load_study(study_name=name, storage=opened)
-    if len(study.directions) != 1:
-        raise Invalid(f"study {name!r} has {len(study.directions)} objectives", hint="import studies of one")
-    return _imported(name, study.directions[0], study.get_trials(deepcopy=False))
+    with _opened(storage) as opened:
+        names = sorted(optuna.get_all_study_names(storage=opened))
+        if name is None and len(names) == 1:
+            name = names[0]
+        if name is None or name not in names:
+            raise StudyNotFound(f"there is no study {name!r} in {str(storage)!r}", hint=f"it holds {names[:20]}")
+        study = optuna.load_study(study_name=name, storage=opened)
+        if len(study.directions) != 1:
+            raise Invalid(f"study {name!r} has {len(study.directions)} objectives", hint="import studies of one")
+        return _imported(name, study.directions[0], study.get_trials(deepcopy=False))
 
 
 def _imported(name: str, direction: StudyDirection, trials: Sequence[FrozenTrial]) -> Imported:
@@ -186,10 +188,22 @@ def _widest(seen: Sequence[BaseDistribution]) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=step)
 
 
-def _opened(storage: str | Path) -> optuna.storages.BaseStorage:
+@contextmanager
+def _opened(storage: str | Path) -> Iterator[optuna.storages.BaseStorage]:
+    """Open a storage, and close its connections, which Optuna leaves open."""
+    opened = _storage(storage)
+    try:
+        yield opened
+    finally:
+        if isinstance(opened, optuna.storages.RDBStorage):
+            opened.remove_session()
+            opened.engine.dispose()
+
+
+def _storage(storage: str | Path) -> optuna.storages.BaseStorage:
     text = str(storage)
     if "://" in text:
-        return optuna.storages.get_storage(text)
+        return optuna.storages.RDBStorage(text)
     path = Path(storage)
     if not path.is_file():
         raise StudyNotFound(f"there is no file {text!r}", hint="give a URL, an SQLite file, or a journal file")
