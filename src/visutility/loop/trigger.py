@@ -4,25 +4,41 @@ It writes in the monitor's own transaction, so the verdict, the decision with it
 run's row commit together. One detection makes one trigger row (unique in the database) and one trigger at most one run.
 """
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import final
+from typing import Any, final
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, bindparam, func, insert, select
 
-from visutility.core.codec import dumps, loads, to_text, to_time
+from visutility.core.codec import dumps, loads, to_text, to_time, unpack_floats
 from visutility.core.errors import Conflict
 from visutility.flow import runs
 from visutility.loop.metrics import Metrics
-from visutility.loop.policy import Decision, Policy, Situation, decide, read_policy
-from visutility.loop.watch import Alarm
+from visutility.loop.policy import (
+    LOOKS,
+    Decision,
+    Normal,
+    Policy,
+    Situation,
+    decide,
+    looks,
+    read_policy,
+    weigh_alarm,
+    weigh_since,
+)
+from visutility.loop.watch import Alarm, Seen
+from visutility.monitor import Harm
 from visutility.store import audit
 from visutility.store.engine import Tx
+from visutility.store.schema import metric_chunk, retrain_trigger, run, verdict, watch
 from visutility.store.schema import policy as policy_table
-from visutility.store.schema import retrain_trigger, run
 
 RETRAIN = "retrain"
 OPEN = ("queued", "running", "waiting")
+_CHUNKS = 256  # of stored values, read at a time
 
 
 @final
@@ -33,14 +49,44 @@ class AutoRetrainer:
         self._metrics = metrics
 
     def decide(self, tx: Tx, alarm: Alarm) -> None:
-        """Decide about an alarm by the model's policy. A model without a policy, or a mere warning, does nothing."""
+        """Decide about an alarm by the model's policy. A model without a policy, or a mere warning, does nothing.
+
+        Where its watch has a tolerance, an alarm that may be benign waits for the values to come: see `review`.
+        """
         if alarm.level != "alarm":
             return
+        harm, known = None, loads(tx.execute(_REFERENCE_OF, {"verdict": alarm.id}).scalar_one())
+        if "tolerance" in known:
+            values = _values(tx, alarm, known["start"], alarm.position + 1)
+            harm = weigh_alarm(alarm.metric, values, _normal(known), known["tolerance"])
+        self._follow(tx, alarm, harm)
+
+    def review(self, tx: Tx, seen: Seen) -> None:
+        """Decide about alarms of a watch with a tolerance that had to wait, whenever the values since have doubled."""
+        if "tolerance" not in seen.reference:
+            return
+        normal = _normal(seen.reference)
+        before = tx.execute(_END_BEFORE, {"chunk": seen.chunk_id}).scalar() or 0
+        waiting = tx.execute(_WAITING, {"watch": seen.watch_id, "first": before - normal.patience})
+        for row in waiting.all():
+            now = seen.end - row.position - 1
+            if not looks(normal, max(before - row.position - 1, 0), now):
+                continue
+            alarm = _alarm(row, seen.model)
+            values = _values(tx, alarm, row.position + 1, seen.end)
+            last = now >= normal.patience
+            self._follow(tx, alarm, weigh_since(alarm.metric, values, normal, seen.reference["tolerance"], last=last))
+
+    def _follow(self, tx: Tx, alarm: Alarm, harm: Harm | None) -> None:
         stored = load_policy(tx.connection, alarm.model_id)
         if stored is None:
             return
         policy, recipe = stored
-        decision = decide(policy, situation(tx, alarm.model_id, policy))
+        decision = decide(policy, replace(situation(tx, alarm.model_id, policy), harm=harm))
+        tx.after_commit(lambda: self._metrics.triggers.labels(alarm.model, decision.kind).inc())
+        if decision.kind == "wait":
+            audit.append(tx, "trigger.wait", alarm.model, by="policy", why=decision.reason, after={"verdict": alarm.id})
+            return
         pull(
             tx,
             decision,
@@ -51,7 +97,6 @@ class AutoRetrainer:
             alarm=alarm,
             by="policy",
         )
-        tx.after_commit(lambda: self._metrics.triggers.labels(alarm.model, decision.kind).inc())
 
 
 def pull(
@@ -120,6 +165,45 @@ def situation(tx: Tx, model_id: str, policy: Policy) -> Situation:
     return Situation(now, active, None if last is None else to_time(last), int(spent))
 
 
+def _normal(known: dict[str, Any]) -> Normal:
+    return msgspec.convert(known, Normal)
+
+
+def _alarm(row: Any, model: str) -> Alarm:
+    """Return the alarm of a stored verdict."""
+    return Alarm(
+        row.id,
+        model,
+        row.model_id,
+        row.version_number,
+        row.metric,
+        row.detector,
+        row.level,
+        row.position,
+        row.score,
+        row.limit,
+        loads(row.evidence),
+        row.promise,
+        row.created_at,
+    )
+
+
+def _values(tx: Tx, alarm: Alarm, start: int, end: int) -> NDArray[np.float64]:
+    """Return the values of the alarm's metric and version at positions from `start` to below `end`, oldest first.
+
+    At most the last 4096 of them. There is one at least: the alarm's own, or those of the event that is being accepted.
+    """
+    found: list[NDArray[np.float64]] = []
+    key = {"model": alarm.model_id, "metric": alarm.metric, "version": alarm.version}
+    before, missing = end, LOOKS[-1]
+    while missing > 0 and before > start and (rows := tx.execute(_CHUNKS_BEFORE, {**key, "before": before}).all()):
+        for row in rows:
+            found.append(unpack_floats(row.packed)[max(start - row.first_position, 0) : end - row.first_position])
+            missing -= len(found[-1])
+        before = rows[-1].first_position
+    return np.concatenate(found[::-1])[-LOOKS[-1] :]
+
+
 def store_policy(tx: Tx, *, model_id: str, model: str, policy: Policy, recipe: str, by: str, why: str) -> None:
     """Set a model's policy and recipe; the one before stays in the audit log."""
     before = load_policy(tx.connection, model_id)
@@ -153,3 +237,45 @@ def refuse_if_busy(tx: Tx, model_id: str, model: str) -> None:
     active = tx.execute(select(run.c.id).where(run.c.model_id == model_id, run.c.status.in_(OPEN)).limit(1)).scalar()
     if active is not None:
         raise Conflict(f"run {active} is at work on {model}", hint=f"wait for it, or `visutility runs cancel {active}`")
+
+
+_REFERENCE_OF = (
+    select(watch.c.reference)
+    .join(verdict, verdict.c.watch_id == watch.c.id)
+    .where(verdict.c.id == bindparam("verdict"))
+)
+_WAITING = (
+    select(verdict)
+    .where(
+        verdict.c.watch_id == bindparam("watch"),
+        verdict.c.position >= bindparam("first"),
+        verdict.c.level == "alarm",
+        ~select(retrain_trigger.c.id).where(retrain_trigger.c.verdict_id == verdict.c.id).exists(),
+    )
+    .order_by(verdict.c.position)
+)
+_chunk, _earlier = metric_chunk.alias(), metric_chunk.alias()
+_END_BEFORE = (  # of the values of the same version before a chunk
+    select(_earlier.c.first_position + _earlier.c["count"])
+    .join(
+        _chunk,
+        (_chunk.c.model_id == _earlier.c.model_id)
+        & (_chunk.c.metric == _earlier.c.metric)
+        & (_chunk.c.version_number == _earlier.c.version_number)
+        & (_chunk.c.first_position > _earlier.c.first_position),
+    )
+    .where(_chunk.c.id == bindparam("chunk"))
+    .order_by(_earlier.c.first_position.desc())
+    .limit(1)
+)
+_CHUNKS_BEFORE = (
+    select(metric_chunk.c.first_position, metric_chunk.c["values"].label("packed"))
+    .where(
+        metric_chunk.c.model_id == bindparam("model"),
+        metric_chunk.c.metric == bindparam("metric"),
+        metric_chunk.c.version_number == bindparam("version"),
+        metric_chunk.c.first_position < bindparam("before"),
+    )
+    .order_by(metric_chunk.c.first_position.desc())
+    .limit(_CHUNKS)
+)

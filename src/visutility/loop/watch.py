@@ -44,6 +44,17 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """Values that a watch has just been shown; `reference` is what it keeps of its reference window."""
+
+    watch_id: str
+    model: str
+    reference: dict[str, Any]
+    chunk_id: str
+    end: int  # position after the last of them, in the model's stream of this metric
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """The answer to one event: where its first value stands in the stream; `duplicate` when it was known already."""
 
@@ -68,6 +79,14 @@ class Decider(Protocol):
         """Write what follows from the verdict. If it raises, nothing of the event is accepted."""
 
 
+@runtime_checkable
+class Reviewer(Protocol):
+    """A decider that may leave an alarm for later: asked again, in the transaction, when its watch saw more values."""
+
+    def review(self, tx: Tx, seen: Seen) -> None:
+        """Write what follows. If it raises, nothing of the event is accepted."""
+
+
 @final
 class Monitor:
     """The subject of the observer pattern. One object for each process; any number of processes."""
@@ -76,12 +95,15 @@ class Monitor:
         self._store = store
         self._metrics = metrics
         self._deciders: list[Decider] = []
+        self._reviewers: list[Reviewer] = []
         self._observers: list[Observer] = []
         self._ids: dict[tuple[str, int], str] = {}
         self._watching: dict[str, _Live] = {}
 
     def subscribe(self, observer: Observer | Decider) -> None:
-        """Add an observer, or a decider if it has `decide`."""
+        """Add an observer, or a decider if it has `decide`; one that has `review` too is asked again."""
+        if isinstance(observer, Reviewer):
+            self._reviewers.append(observer)
         if isinstance(observer, Decider):
             self._deciders.append(observer)
         else:
@@ -152,6 +174,10 @@ class Monitor:
         for alarm in alarms:
             for decider in self._deciders:
                 decider.decide(tx, alarm)
+        for row in rows:
+            seen = Seen(row["id"], event.model, loads(row["reference"]), chunk, first + len(values))
+            for reviewer in self._reviewers:
+                reviewer.review(tx, seen)
         return alarms
 
     def _record(

@@ -3,21 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from visutility.core.codec import dumps, loads
-from visutility.loop.policy import Watch
+from visutility.loop.policy import Normal, Watch
 from visutility.monitor import make_detector
 from visutility.store import audit
 from visutility.store.engine import Tx
-from visutility.store.schema import watch
+from visutility.store.schema import metric_chunk, watch
 
 _STOP = (
     update(watch)
     .where(watch.c.model_id == bindparam("model"), watch.c.status == "active")
     .values(status="stopped", updated_at=bindparam("now"))
+)
+_END = (
+    select(metric_chunk.c.first_position + metric_chunk.c["count"])
+    .where(metric_chunk.c.model_id == bindparam("model"), metric_chunk.c.metric == bindparam("metric"))
+    .order_by(metric_chunk.c.first_position.desc())
+    .limit(1)
 )
 
 
@@ -34,14 +41,18 @@ def start_watches(
 ) -> list[str]:
     """Watch a version from now on, with limits learnt from `reference`, shape (n,); stop watching others.
 
-    The detectors raise `EmptyWindow` or `InvalidObservation` for a reference they cannot learn from.
+    The detectors raise `EmptyWindow` or `InvalidObservation` for a reference they cannot learn from, as does a
+    tolerance for one that is not in [0, 1].
     """
     tx.execute(_STOP, {"model": model_id, "now": tx.now()})
     started = []
     for one in watches:
         detector = make_detector(one.detector, **one.settings)
         state = detector.init([reference])
-        learnt = {"rows": len(reference), "mean": float(reference.mean()), **detector.learnt(state, 0)}
+        learnt = detector.learnt(state, 0) | {"rows": len(reference), "mean": float(reference.mean())}
+        if one.tolerance is not None:
+            start = tx.execute(_END, {"model": model_id, "metric": one.metric}).scalar() or 0
+            learnt |= {"tolerance": one.tolerance, "start": start, **msgspec.structs.asdict(Normal.of(reference))}
         watch_id = tx.new_id()
         tx.execute(
             insert(watch),
@@ -101,12 +112,14 @@ def resume_watches(
     """
     c = watch.c
     rows = tx.execute(
-        select(c.id, c.metric, c.detector, c.settings)
+        select(c.id, c.metric, c.detector, c.settings, c.reference)
         .where(c.model_id == model_id, c.version_number == version)
         .order_by(c.id)
     )
-    newest = {(row.metric, row.detector, row.settings): str(row.id) for row in rows}
-    wanted = [newest.get((one.metric, one.detector, dumps(one.settings))) for one in watches]
+    newest = {
+        (row.metric, row.detector, row.settings, loads(row.reference).get("tolerance")): str(row.id) for row in rows
+    }
+    wanted = [newest.get((one.metric, one.detector, dumps(one.settings), one.tolerance)) for one in watches]
     if None in wanted:
         return False
     tx.execute(_STOP, {"model": model_id, "now": tx.now()})
