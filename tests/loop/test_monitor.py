@@ -186,7 +186,7 @@ def test_a_suggestion_starts_the_cooldown_too(project):
 
 
 def test_a_reference_for_a_champion_that_changed_meanwhile_is_refused(project, monkeypatch):
-    def slow_reference(version):
+    def slow_reference(version, policy):
         project.registry.promote(MODEL, 2, expected=1, by="anna", why="in between")
         return [0.0] * 99
 

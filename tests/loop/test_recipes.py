@@ -8,9 +8,10 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
-from visutility.core.errors import InvalidData
+from visutility.core.errors import InvalidData, RecipeFailed
 from visutility.core.rng import rng
 from visutility.data import DataBatch
+from visutility.loop.recipe import Evaluation
 from visutility.loop.sklearn_recipe import features, log_loss, macro_f1, probabilities, sklearn_recipe
 from visutility.testing.recipes import RECIPE_CHECKS
 from visutility.tune import Float, Space
@@ -73,11 +74,21 @@ def test_the_metrics_are_those_of_scikit_learn():
     x, y = features(rows), rows.labels
     recipe = sklearn_recipe("lr", lambda: LogisticRegression(max_iter=200), Space({"x": Float(0, 1)}))
     model = LogisticRegression(max_iter=200).fit(x[:200], y[:200])
-    found = recipe.evaluate(model, rows.select(range(200, 400))).metrics
+    whole = recipe.evaluate(model, rows.select(range(200, 400)))
+    found = whole.metrics
+    assert whole.signals["uncertainty"] == pytest.approx(1.0 - model.predict_proba(x[200:]).max(axis=1), abs=1e-6)
+    assert whole.checked(recipe, 200) is whole
     guessed = model.predict(x[200:])
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(y[200:], guessed))
     assert found["f1"] == pytest.approx(reference.f1_score(y[200:], guessed, average="macro"))
     assert found["loss"] == pytest.approx(reference.log_loss(y[200:], model.predict_proba(x[200:])), rel=1e-5)
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.full(2, 1.5), np.array([0.1, np.nan])])
+def test_a_signal_that_is_no_share_a_row_is_refused_by_name(values):
+    recipe = sklearn_recipe("lr", LogisticRegression, Space({"x": Float(0, 1)}))
+    with pytest.raises(RecipeFailed, match="returned uncertainty of shape"):
+        Evaluation({"accuracy": 0.5}, np.zeros(2), signals={"uncertainty": values}).checked(recipe, 2)
 
 
 def test_macro_f1_counts_classes_that_only_one_side_has():

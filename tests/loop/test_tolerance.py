@@ -1,8 +1,11 @@
 """A policy that acts on harm: what a rise of a label-free metric means, and what the loop does about it."""
 
+import msgspec
 import numpy as np
 import pytest
-from scenario import EVENT_AT, MODEL, settings
+import tiny
+import unsure
+from scenario import EVENT_AT, MODEL, POLICY, add_labels, settings
 from sqlalchemy import select
 
 from visutility.core.clock import SimulatedClock
@@ -10,6 +13,7 @@ from visutility.core.codec import loads
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting
 from visutility.core.rng import rng
 from visutility.core.wire import MetricsEvent
+from visutility.execute import LocalExecutor
 from visutility.loop import Policy, Project, Watch
 from visutility.loop.policy import LOOKS, Normal, Situation, decide, looks, read_policy, weigh_alarm, weigh_since
 from visutility.monitor import HarmKind
@@ -366,3 +370,38 @@ def test_each_detector_alarms_and_starts_one_run_through_the_loop(tmp_path, metr
         assert send(project, draw(600, 0.6, "bad"), metric=metric, name="bad") < 600
         assert [kind for kind, _ in decisions(project)].count("run") == 1
         assert len(rows(project, select(run.c.id))) == 1
+
+
+# -- the whole loop without labels in its alarms ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_label_free_watch_goes_round_the_whole_loop(tmp_path):
+    """The reference is the uncertainty on the gate rows, after the promotion too."""
+    one = Watch(metric="uncertainty", detector="ranks", settings={"arl": 1e3}, tolerance=TOLERANCE)
+    policy = msgspec.structs.replace(POLICY, watches=(one,))
+    with Project.create(settings=settings(tmp_path), executor=LocalExecutor(1)) as project:
+        project.train(MODEL, "unsure:recipe", tiny.rows(1, 0, 600), policy=policy)
+        project.work()
+        project.promote(MODEL, 1, expected=None, why="the first version")
+        project.watch(MODEL, policy)
+        add_labels(tmp_path)
+        _, model = project.load(f"{MODEL}:1")
+
+        def unsure_of(data):
+            return unsure.uncertainty(model, data)
+
+        usual = unsure_of(tiny.rows(1, 5000, 300))
+        (kept,) = project.records.watches(MODEL)
+        assert kept.learnt["mean"] == pytest.approx(usual.mean(), abs=0.03)
+        send(project, usual, name="usual")
+        assert not decisions(project)
+        send(project, unsure_of(tiny.rows(1, 6000, 300, shifted=True)), name="shifted")
+        assert [kind for kind, _ in decisions(project)].count("run") == 1
+        project.work()
+        assert project.champion(MODEL) == 2
+        _, model = project.load(f"{MODEL}:2")
+        (kept,) = project.records.watches(MODEL)
+        assert kept.version == 2
+        assert kept.learnt["mean"] == pytest.approx(unsure_of(tiny.rows(1, 7000, 300, shifted=True)).mean(), abs=0.05)
+        assert kept.learnt["tolerance"] == TOLERANCE

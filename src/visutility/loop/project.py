@@ -26,7 +26,7 @@ from visutility.loop.trigger import AutoRetrainer, load_policy, pull, refuse_if_
 from visutility.loop.tuning import TrialListener, checkpoints_of
 from visutility.loop.watch import Monitor
 from visutility.loop.watches import active_watches, resume_watches, start_watches
-from visutility.loop.work import run_evaluation
+from visutility.loop.work import of_rows, run_evaluation
 from visutility.registry import CHAMPION, Registry, Version, aliases, models, queries, studies
 from visutility.store import audit
 from visutility.store.blobs import Blobs
@@ -164,13 +164,14 @@ class Project:
         """Set the model's policy and watch its champion against a reference window.
 
         `reference` is the watched metric under normal conditions, shape (n,), each in [0, 1], of rows the champion was
-        not trained on; by default the champion's own losses on the gate rows of its snapshot. Returns the champion.
+        not trained on; by default the metric on the gate rows of the champion's snapshot: its own losses, or the
+        signal of that name that its recipe gives. Returns the champion.
         """
         sound = checked(policy)
         version = self.registry.get(f"{model}@champion")
         if recipe is not None:
             find_recipe(recipe)
-        window = self._reference(version) if reference is None else np.asarray(reference, dtype=np.float64)
+        window = self._reference(version, sound) if reference is None else np.asarray(reference, dtype=np.float64)
         with self.store.write("project.watch") as tx:
             self._still_champion(tx, version)
             store_policy(
@@ -266,7 +267,7 @@ class Project:
             why=why,
         )
 
-    def _reference(self, version: Version) -> NDArray[np.float64]:
+    def _reference(self, version: Version, policy: Policy) -> NDArray[np.float64]:
         with self.store.read() as connection:
             snapshot = snapshot_of(connection, version.id)
         if snapshot is None:
@@ -277,7 +278,7 @@ class Project:
         where = (version.recipe, version.artifact_sha256, str(self.blobs.root), snapshot.path(self.blobs, "gate"))
         limits = Limits(seconds=Policy().trial_seconds)
         found = run_call(self.executor, Call.of(run_evaluation, *where), limits).result()
-        return np.asarray(msgspec.convert(found, dict[str, Any])["losses"], dtype=np.float64)
+        return np.asarray(of_rows(msgspec.convert(found, dict[str, Any]), policy.watches[0].metric), dtype=np.float64)
 
     def _champions(self) -> dict[str, int]:
         found = self.registry.models(limit=1000)
@@ -308,7 +309,7 @@ class Project:
         if stored is None or version.number in watched:
             return
         try:
-            window = self._reference(version)
+            window = self._reference(version, stored[0])
         except Invalid as error:
             with self.store.write("project.unwatched") as tx:
                 audit.append(tx, "watch.missing", version.ref, by=self.settings.actor, why=str(error))

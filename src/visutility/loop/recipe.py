@@ -27,12 +27,14 @@ class Evaluation:
 
     `metrics` are finite numbers by name, the recipe's objective among them. `losses` has shape (n,), one number in
     [0, 1] for each row in the batch's order, larger is worse: what the gate pairs and the monitor watches.
-    `slices` are named masks of shape (n,).
+    `slices` are named masks of shape (n,). `signals` are other numbers of the same kind, one a row each, by the name of
+    the metric that a policy may watch instead of the loss, such as "uncertainty": they are its reference window.
     """
 
     metrics: Mapping[str, float]
     losses: NDArray[np.float64]
     slices: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    signals: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def checked(self, recipe: "Recipe", rows: int) -> "Evaluation":
         """Return self if a recipe may return this for that many rows; raise `MissingMetric` or `RecipeFailed`."""
@@ -44,12 +46,12 @@ class Evaluation:
         bad = {name: value for name, value in self.metrics.items() if not np.isfinite(value)}
         if bad:
             raise RecipeFailed(f"recipe {recipe.name!r} reported {bad}", hint="metrics are finite numbers")
-        losses = self.losses
-        if losses.shape != (rows,) or not np.all((losses >= 0) & (losses <= 1)):
-            raise RecipeFailed(
-                f"recipe {recipe.name!r} returned losses of shape {losses.shape} for {rows} rows",
-                hint="return one number in [0, 1] a row, larger is worse",
-            )
+        for name, each in {**self.signals, "losses": self.losses}.items():
+            if each.shape != (rows,) or not np.all((each >= 0) & (each <= 1)):
+                raise RecipeFailed(
+                    f"recipe {recipe.name!r} returned {name} of shape {each.shape} for {rows} rows",
+                    hint="return one number in [0, 1] a row, larger is worse",
+                )
         wrong = [name for name, mask in self.slices.items() if mask.shape != (rows,) or mask.dtype != np.bool_]
         if wrong:
             raise RecipeFailed(f"slices {wrong} of recipe {recipe.name!r} are not masks", hint="one bool a row")

@@ -101,11 +101,7 @@ def keep_snapshot(tx: Tx, call: StepCall, model: str, snapshot: dict[str, Any], 
 @effect("describe")
 def describe(call: StepCall, recipe: str, policy: dict[str, Any]) -> dict[str, Any]:
     """Read the recipe's space and objective, in a worker: no user code runs where transactions do."""
-    work = Call.of(
-        work_calls.describe,
-        recipe,
-    )
-    return _as_dict(_work(call, work, policy))
+    return _as_dict(_work(call, Call.of(work_calls.describe, recipe), policy))
 
 
 @step("open-study")
@@ -235,8 +231,9 @@ def evaluate_both(
             where = (by, artifact, str(services.blobs.root), taken.path(services.blobs, part))
             work = Call.of(work_calls.run_evaluation, *where)
             measured[f"{part}.{who}"] = _work(call, work, policy)
-    losses = services.blobs.put(dumps(measured["gate.challenger"]["losses"]).encode())
-    return {"measured": services.blobs.put(dumps(measured).encode()), "reference": losses}
+    window = work_calls.of_rows(measured["gate.challenger"], read_policy(policy).watches[0].metric)
+    stored = [services.blobs.put(dumps(one).encode()) for one in (measured, window)]
+    return {"measured": stored[0], "reference": stored[1]}
 
 
 @step("judge")
@@ -310,7 +307,7 @@ def promote(
 ) -> dict[str, Any]:
     """Move `champion`, if it is still where the run found it, and watch the new version from now on.
 
-    Its reference window is its own losses on the gate rows: unseen by training, and from the world it now serves.
+    Its reference window is the metric on its own gate rows: unseen by training, and from the world it now serves.
     """
     services = _services(call)
     if aliases.find_alias(tx, model, CHAMPION).moves != champion["moves"]:

@@ -45,16 +45,21 @@ class SklearnRecipe:
         return np.asarray(model.predict(features(data)))
 
     def evaluate(self, model: Any, data: DataBatch) -> Evaluation:
-        """Return accuracy, macro F1 and log loss; the loss of a row is 1 where the prediction is wrong, else 0."""
+        """Return accuracy, macro F1 and log loss; the loss of a row is 1 where the prediction is wrong, else 0.
+
+        The signal "uncertainty" of a row is 1 - its largest probability.
+        """
         truth = labelled(data, "the evaluated part").labels
         x = features(data)
         wrong = np.asarray(model.predict(x)) != truth
+        chances = probabilities(model, x)
         metrics = {
             "accuracy": float(1.0 - wrong.mean()),
             "f1": macro_f1(truth, np.asarray(model.predict(x))),
-            "loss": log_loss(truth, probabilities(model, x), np.asarray(model.classes_)),
+            "loss": log_loss(truth, chances, np.asarray(model.classes_)),
         }
-        return Evaluation(metrics, wrong.astype(np.float64))
+        unsure = np.clip(1.0 - chances.max(axis=1), 0.0, 1.0)
+        return Evaluation(metrics, wrong.astype(np.float64), signals={"uncertainty": unsure})
 
     def save(self, model: Any) -> bytes:
         """Return a skops file."""

@@ -7,7 +7,7 @@ and hashes, so that nothing large is sent; the hash of an artifact is checked on
 import importlib
 import inspect
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -96,7 +96,14 @@ def run_evaluation(recipe: str, artifact: str, blobs: str, data: str) -> dict[st
         "metrics": {name: float(value) for name, value in evaluation.metrics.items()},
         "losses": evaluation.losses.tolist(),
         "slices": {name: mask.tolist() for name, mask in evaluation.slices.items()},
+        "signals": {name: values.tolist() for name, values in evaluation.signals.items()},
     }
+
+
+def of_rows(evaluation: Mapping[str, Any], metric: str) -> list[float]:
+    """Return a metric of each row of what `run_evaluation` returned: the signal of that name, or else the losses."""
+    values: list[float] = evaluation.get("signals", {}).get(metric, evaluation["losses"])
+    return values
 
 
 def environment() -> dict[str, str]:
