@@ -2,10 +2,11 @@
 
     python -m benchmarks.monitoring.fleets [--quick | --short] [--json FILE]
 
-Each case runs in a process of its own, with one thread. Values are errors at rate .1 in float32; every stream has a
-baseline of 320 values before the clock starts. The median and the fastest of the updates are printed, and beside each a
-bare `numpy.sum` of the same array (`numpy.bincount` for ragged ones), which is as fast as NumPy reads memory: ratios
-carry over to other machines, rates do not. River's ADWIN and Page-Hinkley take values one by one, where installed.
+Each case runs in a process of its own, with one thread, with Numba (the extra `fast`), where it is installed, and
+without. Values are errors at rate .1 in float32; every stream has a baseline of 320 values before the clock starts. The
+median and the fastest of the updates are printed, and beside each a bare `numpy.sum` of the same array
+(`numpy.bincount` for ragged ones), which is as fast as NumPy reads memory: ratios carry over to other machines, rates
+do not. River's ADWIN and Page-Hinkley take values one by one, where installed.
 """
 
 import argparse
@@ -122,9 +123,10 @@ def river(n: int) -> list[dict[str, Any]]:
     return found
 
 
-def child(case: list[str]) -> dict[str, Any]:
-    """Run one case in a process of its own, with one thread."""
+def child(case: list[str], *, compiled: bool) -> dict[str, Any]:
+    """Run one case in a process of its own, with one thread, with Numba or without."""
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    one["NUMBA_DISABLE_JIT"] = "0" if compiled else "1"
     said = subprocess.run(
         [sys.executable, "-m", "benchmarks.monitoring.fleets", "--case", *case],
         env={**os.environ, **one},
@@ -133,18 +135,19 @@ def child(case: list[str]) -> dict[str, Any]:
         text=True,
     )
     found: dict[str, Any] = json.loads(said.stdout)
-    return found
+    return found | {"compiled": compiled}
 
 
 def line(one: dict[str, Any]) -> str:
     """Return one row of the table."""
     if "streams" not in one:
-        return f"{one['kind']:<44} {one['values per second'] / 1e6:9.1f}"
+        return f"{one['kind']:<58} {one['values per second'] / 1e6:9.1f}"
     what = (
         f"{one['kind']}, {one['streams']:,} streams, {one['size']:,} {'each' if one['kind'] == 'dense' else 'in all'}"
+        f"{'' if one['compiled'] else ', NumPy alone'}"
     )
     return (
-        f"{what:<44} {one['values per second'] / 1e6:9.0f} {one['fastest'] / 1e6:9.0f} {one['bare'] / 1e6:9.0f} "
+        f"{what:<58} {one['values per second'] / 1e6:9.0f} {one['fastest'] / 1e6:9.0f} {one['bare'] / 1e6:9.0f} "
         f"{one['fastest bare'] / 1e6:9.0f} {one['ratio']:8.1f} {one['bytes a stream']:8.0f} "
         f"{one['peak'] / 2**20:8.0f} {one['alarms']:7d}"
     )
@@ -162,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
         kind, *numbers = options.case
         print(json.dumps((dense if kind == "dense" else ragged)(*map(int, numbers))))
         return 0
-    print(f"{'million values per CPU second':<44} {'median':>9} {'fastest':>9} {'bare':>9} {'fastest':>9} ", end="")
+    print(f"{'million values per CPU second':<58} {'median':>9} {'fastest':>9} {'bare':>9} {'fastest':>9} ", end="")
     print(f"{'ratio':>8} {'B/stream':>8} {'peak MiB':>8} {'alarms':>7}")
     found = []
     sizes = (
@@ -174,8 +177,9 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             n = streams * size if kind == "dense" else size
             updates = 8 if options.quick else max(8, 200_000_000 // n // (5 if options.short else 1))
-            found.append(child([kind, str(streams), str(size), str(updates)]))
-            print(line(found[-1]), flush=True)
+            for compiled in (True, False) if find_spec("numba") else (False,):
+                found.append(child([kind, str(streams), str(size), str(updates)], compiled=compiled))
+                print(line(found[-1]), flush=True)
     for one in () if options.quick else river(200_000 if options.short else 1_000_000):
         found.append(one)
         print(line(one))

@@ -7,7 +7,7 @@ import numpy as np
 
 from visutility.core.errors import InvalidObservation
 from visutility.monitor import universal
-from visutility.monitor.loops import BLOCK, MOST_UNITS, Loops, Rows, Singles
+from visutility.monitor.loops import BLOCK, Loops, Rows, Singles
 from visutility.monitor.state import Ints, put, take
 from visutility.monitor.universal import EProcessState
 from visutility.monitor.verdicts import Verdict
@@ -69,10 +69,10 @@ def ragged(
     loops: Loops, work: EProcessState, units: Singles, ids: Ints, least: np.float32, look: Look
 ) -> list[Verdict]:
     """Do what `dense` does for values (n,) in order of arrival, of the streams `ids` (n,)."""
-    _check(loops.worst(units))
     most = min(len(units), len(units) // BLOCK + len(work.seen))
     rows, sums, last = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.int64)
     closed = loops.ragged(units, ids, work.seen, work.part, rows, sums, last)
+    _check(closed >= 0)
     pieces = [Piece(rows[:closed], sums[:closed])]
     return _bet(loops, work, pieces, lambda places, _: last[places], least, look)
 
@@ -100,8 +100,8 @@ def _sums(loops: Loops, work: EProcessState, units: Singles) -> tuple[Singles, S
     return sums, after, None if equal else counts
 
 
-def _check(worst: int) -> None:
-    if worst > MOST_UNITS:
+def _check(fit: bool) -> None:
+    if not fit:
         raise InvalidObservation("a value is not in range", hint="leave it out, or say low and high")
 
 

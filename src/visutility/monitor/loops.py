@@ -29,15 +29,17 @@ _BLOCK = np.float32(BLOCK)
 _TILE = 4096  # values that are checked and then added up
 _NONE = np.float32(0.0)
 _ZERO = np.uint32(0)
-MOST_UNITS = round(1.0 / GRID)  # 4096ths in 1
+_UNITS = np.float32(1.0 / GRID)
+_COUNT = np.uint32(1 << 18)  # a value in an open block; the bits below hold up to 32 times 4096 units
+_FULL = np.uint32(BLOCK << 18)
+_MOST = np.uint32(1.0 / GRID)  # 4096ths in 1
 
 
 class Loops(NamedTuple):
     """The functions of this module, compiled."""
 
-    worst: Callable[[Singles], int]
-    pieces: Callable[[Singles, Singles], int]
-    rows: Callable[[Singles, Ints, Singles, Singles, Singles], int]
+    pieces: Callable[[Singles, Singles], bool]
+    rows: Callable[[Singles, Ints, Singles, Singles, Singles], bool]
     ragged: Callable[[Singles, Ints, Ints, Singles, Rows, Singles, Ints], int]
     bet: Callable[..., tuple[int, int]]
     scores: Callable[[Singles, Singles, np.float32, Floats], None]
@@ -62,16 +64,8 @@ def _with(numba: Any) -> Loops | None:
         return Loops(*(numba.njit(loop) for loop in PLAIN))
 
 
-def worst_of(values: Singles) -> int:
-    """Return the largest number of 4096ths in values (n,): above 4096 where one is not in [0, 1], NaN included."""
-    worst = _ZERO
-    for at in range(len(values)):
-        worst = max(worst, np.uint32(np.float32(values[at] + ROUND).view(np.uint32) - _BASE))
-    return int(worst)
-
-
-def sums_of_pieces(values: Singles, sums: Singles) -> int:
-    """Write the sum of each row of values, (m, k), k at most 32; return what `worst_of` does.
+def sums_of_pieces(values: Singles, sums: Singles) -> bool:
+    """Write the sum of each row of values, (m, k), k at most 32; return whether all are in [0, 1].
 
     Values are first checked, some thousands at a time, and then added up out of the cache: the simpler the loop that
     reads from memory, the faster it is.
@@ -88,13 +82,13 @@ def sums_of_pieces(values: Singles, sums: Singles) -> int:
             for at in range(len(each)):
                 units = np.uint32(units + np.uint32(np.float32(each[at] + ROUND).view(np.uint32) - _BASE))
             into[row] = np.float32(units) * _GRID
-    return int(worst)
+    return bool(worst <= _MOST)
 
 
-def sums_of_rows(values: Singles, seen: Ints, part: Singles, sums: Singles, after: Singles) -> int:
+def sums_of_rows(values: Singles, seen: Ints, part: Singles, sums: Singles, after: Singles) -> bool:
     """Write the sums of the blocks that the next k values of every stream, (s, k), fill: stream by stream, in order.
 
-    `after` (s,) gets the new open sums; `seen` and `part` stay. Returns what `worst_of` does.
+    `after` (s,) gets the new open sums; `seen` and `part` stay. Returns whether all values are in [0, 1].
     """
     worst, closed, k = _ZERO, 0, np.uint64(values.shape[1])
     step = max(1, _TILE // max(1, values.shape[1]))
@@ -117,7 +111,7 @@ def sums_of_rows(values: Singles, seen: Ints, part: Singles, sums: Singles, afte
                     total = _NONE
                 first, room = last, np.uint64(BLOCK)
             after[row] = total
-    return int(worst)
+    return bool(worst <= _MOST)
 
 
 def sums_of_streams(
@@ -125,22 +119,33 @@ def sums_of_streams(
 ) -> int:
     """Take values (n,) of interleaved streams into `seen` and `part`; write the blocks they fill, in order of arrival.
 
-    `rows`, `sums` and `last` get the stream, the sum and the last position of each. Returns how many there are.
+    `rows`, `sums` and `last` get the stream, the sum and the last position of each. Returns how many there are, or -1,
+    with nothing taken, where a value is not in [0, 1]. The count and the sum of an open block are kept in one number,
+    so that a value has to find one place in memory.
     """
+    open_blocks = np.empty(len(seen), np.uint32)
+    for row in range(len(seen)):
+        open_blocks[row] = np.uint32((seen[row] & _FILL) * np.int64(_COUNT) + np.int64(part[row] * _UNITS))
     closed = 0
     for at in range(len(values)):
-        row = np.uint64(ids[at])
+        stream = np.uint64(ids[at])
         units = np.uint32(np.float32(values[at] + ROUND).view(np.uint32) - _BASE)
-        total = part[row] + np.float32(units) * _GRID
-        count = seen[row] + 1
-        seen[row] = count
-        if count & _FILL == 0:
-            rows[closed] = row
-            sums[closed] = total
-            last[closed] = count - 1
+        if units > _MOST:
+            return -1
+        block = np.uint32(open_blocks[stream] + units + _COUNT)
+        if block >= _FULL:
+            rows[closed] = stream
+            sums[closed] = np.float32(block - _FULL) * _GRID
             closed += 1
-            total = _NONE
-        part[row] = total
+            block = _ZERO
+        open_blocks[stream] = block
+    for at in range(closed):
+        stream = np.uint64(rows[at])
+        seen[stream] = (seen[stream] | _FILL) + 1
+        last[at] = seen[stream] - 1
+    for row in range(len(seen)):
+        seen[row] = (seen[row] & ~_FILL) + np.int64(open_blocks[row] // _COUNT)
+        part[row] = np.float32(open_blocks[row] % _COUNT) * _GRID
     return closed
 
 
@@ -199,4 +204,4 @@ def scores_of(wealth: Singles, worth: Singles, share: np.float32, scores: Floats
         scores[row] = np.float32(total * share) * worth[row]
 
 
-PLAIN = Loops(worst_of, sums_of_pieces, sums_of_rows, sums_of_streams, bet_on_each, scores_of)
+PLAIN = Loops(sums_of_pieces, sums_of_rows, sums_of_streams, bet_on_each, scores_of)
