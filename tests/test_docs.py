@@ -1,6 +1,7 @@
 """The docs are tested: their Python runs, their links resolve, and everything a user can name is named in them."""
 
 import ast
+import gc
 import inspect
 import re
 import sys
@@ -45,11 +46,14 @@ SLOW = ("README.md",)  # goes through the whole loop
     "path",
     [pytest.param(p, id=page_id(p), marks=[pytest.mark.slow] if page_id(p) in SLOW else []) for p in WITH_CODE],
 )
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # Optuna's, which it never closes
 def test_the_python_of_the_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType(f"docs_{path.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look their module up
     assert run(path, module) > 0
+    module.__dict__.clear()
+    gc.collect()  # here, where the filter holds
 
 
 def test_a_page_that_is_wrong_fails_at_its_own_line(tmp_path):
