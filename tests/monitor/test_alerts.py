@@ -219,6 +219,22 @@ def test_streams_that_are_retired_close_at_once():
     assert [one.rows for one in alerts.incidents] == [(1,)]
 
 
+def test_a_mask_is_not_taken_for_row_numbers():
+    keys = {"camera": ["a", "b", "c", "d", "e"]}
+    alerts = AlertList(keys, RULES)
+    step(alerts, 0, [0, 2])
+    before = alerts.save()
+    for wrong in ([False, False, True, False, False], [2.9], ["2"]):
+        with pytest.raises(InvalidObservation, match="no row numbers"):
+            alerts.retire(wrong)
+    for wrong in ([False, True, False, True, False], [0.0, 1.0, 2.0, 3.0, 4.0]):
+        with pytest.raises(InvalidObservation, match="no row numbers"):
+            alerts.moved(keys, wrong)
+    assert alerts.save() == before
+    assert alerts.retire([]).closed == ()
+    assert [one.rows for one in alerts.retire(np.flatnonzero([False, False, True, False, False])).closed] == [(2,)]
+
+
 def test_streams_come_and_go_and_incidents_stay():
     made = fleet()
     alerts = AlertList(made, RULES)
@@ -237,7 +253,7 @@ def test_streams_come_and_go_and_incidents_stay():
     assert later.moved(keys, np.arange(39)).save() == later.save()
     gone = alerts.moved({"model": ["m0"]}, [2])
     assert gone.incidents == ()
-    for wrong in ([0], [0, 0], [0, 40]):
+    for wrong in ([0], [0, 0], [0, 40], [0, -2]):
         with pytest.raises(Invalid):
             alerts.moved({"model": ["m0", "m0"]}, wrong)
 

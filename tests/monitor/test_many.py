@@ -215,6 +215,18 @@ def test_a_restart_forgets_the_evidence_and_not_the_age():
     assert state.log_e[1] > mended.log_e[1]  # the argument was left as it was
 
 
+def test_a_mask_is_not_taken_for_row_numbers():
+    settings = StreamFDR()
+    state, _ = settings.update(settings.init(4), np.full(4, 10.0), 10)
+    for wrong in ([False, False, True, True], [2.9], np.array([2.0]), ["2"]):
+        with pytest.raises(InvalidObservation, match="no row numbers"):
+            settings.restart(state, wrong)
+    mended = settings.restart(state, np.flatnonzero([False, False, True, True]))
+    assert np.isinf(mended.log_e).tolist() == [False, False, True, True]
+    np.testing.assert_array_equal(settings.restart(state, []).log_e, state.log_e)
+    np.testing.assert_array_equal(settings.restart(state, np.uint8(3)).log_e[3], -math.inf)
+
+
 def test_what_is_reported_comes_from_a_detector_and_streams_may_come_and_go():
     detector = make_detector("e-detector", arl=1e4)
     g = rng(7, "fleet")

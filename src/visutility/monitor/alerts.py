@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, NotFound
 from visutility.monitor.explain import Explanation, Groups
+from visutility.monitor.many import row_numbers
 from visutility.monitor.state import Bools, Floats, Ints
 
 FORMAT = 1
@@ -183,8 +184,12 @@ class AlertList:
         return self._replaced(incident, snoozed_until=codec.to_text(until))
 
     def retire(self, rows: ArrayLike) -> Changes:
-        """Close these streams now: they are watched no longer, or their model was mended."""
-        at: Ints = np.asarray(rows, np.int64).reshape(-1)
+        """Close these streams now: they are watched no longer, or their model was mended.
+
+        Raises `Invalid` for rows that there are not, and `InvalidObservation` for what is no row number, such as a
+        mask; nothing has changed then.
+        """
+        at = row_numbers(rows)
         if ((at < 0) | (at >= len(self.groups))).any():
             raise Invalid(f"rows {at.tolist()[:5]} name no stream", hint=f"there are {len(self.groups)}, from 0")
         self._incident[at] = -1
@@ -200,12 +205,14 @@ class AlertList:
         """Return the list for a fleet to which streams were added, or from which some were removed.
 
         Row i of the new list is what row `came_from[i]` was here, and a new stream where that is -1. Incidents whose
-        streams are all gone end without notice. Raises `Invalid` for rows that there are not, or twice.
+        streams are all gone end without notice. Raises `Invalid` for rows that there are not, or twice, and
+        `InvalidObservation` for what is no row number.
         """
         made = AlertList(keys, self.rules, weights=weights)
-        rows: Ints = np.asarray(came_from, np.int64).reshape(-1)
+        rows = row_numbers(came_from)
         old = rows[rows >= 0]
-        if len(rows) != len(made.groups) or (old >= len(self.groups)).any() or len(np.unique(old)) < len(old):
+        unknown = (rows < -1) | (rows >= len(self.groups))
+        if len(rows) != len(made.groups) or unknown.any() or len(np.unique(old)) < len(old):
             raise Invalid(f"came_from has {len(rows)} rows", hint=f"name each of {len(self.groups)} rows once, or -1")
         made._incident[rows >= 0], made._quiet[rows >= 0] = self._incident[old], self._quiet[old]
         made._next, made._now = self._next, self._now

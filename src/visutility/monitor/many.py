@@ -40,6 +40,16 @@ def e_bh(evidence: ArrayLike, level: float, *, logs: bool = False) -> Bools:
     return np.asarray(values >= limits[enough[-1]] if len(enough) else np.zeros(n, np.bool_))
 
 
+def row_numbers(rows: ArrayLike) -> Ints:
+    """Return numbers of rows, flat. Raises `InvalidObservation` for what are none: a mask, say, or fractions."""
+    listed = np.asarray(rows)
+    if listed.size and listed.dtype.kind not in "iu":
+        raise InvalidObservation(
+            f"rows of type {listed.dtype} are no row numbers", hint="whole numbers; of a mask, numpy.flatnonzero(mask)"
+        )
+    return listed.astype(np.int64).reshape(-1)
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceState(StreamState):
     """One e-process a stream; `seen` counts its values, also those before a restart."""
@@ -135,9 +145,10 @@ class StreamFDR:
     def restart(self, state: EvidenceState, rows: ArrayLike) -> EvidenceState:
         """Forget the evidence on these streams: their model was mended. Their ages go on, and so does the promise.
 
-        Call it when the streams' detector was started afresh. Raises `StreamNotFound` for a row that there is not.
+        Call it when the streams' detector was started afresh. Raises `StreamNotFound` for a row that there is not, and
+        `InvalidObservation` for what is no row number, such as a mask.
         """
-        at: Ints = np.asarray(rows, np.int64).reshape(-1)
+        at = row_numbers(rows)
         if ((at < 0) | (at >= streams(state))).any():
             raise StreamNotFound(f"rows {at.tolist()[:5]} name no stream", hint=f"there are {streams(state)}, from 0")
         after = copy(state)
