@@ -40,7 +40,7 @@ def plain(sums):
             if n in (4, 16, 64):
                 wealth = [w * math.exp(-regret(history[base:kept])) for w in wealth]
                 base, kept = kept, n
-            rate = (total + 0.5) / (32 * n + 1)
+            rate = (total + 4) / (32 * n + 4.5)
     return told
 
 
@@ -60,7 +60,7 @@ def test_the_winnings_are_those_of_the_plain_recursion():
     wealth, lost = plain(values.reshape(70, 32).sum(axis=1).tolist())[-1]
     np.testing.assert_allclose(state.wealth[:, 0], wealth, rtol=1e-3)
     np.testing.assert_allclose(universal.regret(state), [lost], rtol=1e-4)
-    assert state.rate[0] == pytest.approx((values[: 32 * 64].sum() + 0.5) / (32 * 64 + 1))
+    assert state.rate[0] == pytest.approx((values[: 32 * 64].sum() + 4) / (32 * 64 + 4.5))
 
 
 @pytest.mark.parametrize("rate", [1e-6, 0.02, 0.3, 0.7, 0.999])
@@ -257,6 +257,16 @@ def test_large_changes_of_rare_errors_are_not_lost_to_what_winnings_are_cut_at()
     fleet = Fleet("eprocess", streams=300)
     fleet.update(errors(0.02, "rare", shape=(300, 5000)))
     assert fleet.update(errors(0.5, "often", shape=(300, 200))).alarm.all()
+
+
+@pytest.mark.parametrize("perfect", [512, 1000, 5000, 8192, 16_384, 20_000, 100_000])
+@pytest.mark.parametrize("rate", [0.1, 0.3, 1.0])
+def test_a_breakdown_after_no_error_at_all_is_seen(perfect, rate):
+    """Of 40 streams all; the odds of the boldest bet are 11 times the baseline's, which must not be next to none."""
+    fleet = Fleet("eprocess", streams=40)
+    for _ in range(2):
+        assert len(fleet.update(np.zeros((40, perfect // 2), np.float32))) == 0
+    assert fleet.update(errors(rate, "breakdown", str(perfect), shape=(40, 500))).alarm.all()
 
 
 def test_winnings_that_no_alarm_follows_overflow_nothing():

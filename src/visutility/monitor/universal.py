@@ -20,6 +20,7 @@ _SAFE = np.float32(1.0 - 4e-5)  # more than float32 can add to a factor
 _PIECE = 4096  # rows at a time, where much arithmetic is done on each
 _VALUES = np.float32(BLOCK)
 _TINY = 1e-300
+_ONES, _ZEROS = 4.0, 0.5  # put before the baseline: with less than four ones, a breakdown after none could be missed
 MOST = np.float32(1e30)  # winnings above this are cut, before a further block could carry them past all bounds
 
 ALL = slice(None)
@@ -189,9 +190,9 @@ def _move_on(work: EProcessState) -> None:
 
 
 def _set_rate(work: EProcessState, now: Floats) -> None:
-    """Bet against the mean of the baseline (Krichevsky & Trofimov's); values since the base fit `now`."""
+    """Bet against the mean of the baseline and of what is put before it: (1); values since the base fit `now`."""
     total, rest = _since_base(work)
-    np.divide(work.total + 0.5, work.blocks * float(BLOCK) + 1.0, out=work.rate)
+    np.divide(work.total + _ONES, work.blocks * float(BLOCK) + (_ONES + _ZEROS), out=work.rate)
     np.subtract(now, _under(work.rate, total, rest), out=work.fit)
     work.scale[:] = _scale(work.rate)
     work.regret[:] = _regret(now, total, rest)
