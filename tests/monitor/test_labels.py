@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from visutility.core import codec
 from visutility.core.errors import (
     Conflict,
     Invalid,
@@ -268,6 +269,48 @@ def test_a_save_is_exact_and_other_bytes_are_refused():
     for bytes_ in (b"", join.save()[:-1], b"x" + join.save()):
         with pytest.raises(Invalid):
             LabelJoin.load(bytes_)
+
+
+def test_a_save_that_nobody_made_is_refused():
+    join = LabelJoin()
+    join.predict(["a", "b"], [1.0, 0.0], at=[1, 2])
+    join.label(["b", "z"], [1.0, 1.0])
+    version, packed = codec.unpack_arrays(join.save())
+    settings = codec.loads(packed["settings"].tobytes())
+
+    def edited(**changes):
+        wanted = {name: array for name, array in (packed | changes).items() if array is not None}
+        return codec.pack_arrays({name: np.asarray(array) for name, array in wanted.items()}, version=version)
+
+    def other(**changes):
+        return edited(settings=np.frombuffer(codec.dumps(settings | changes).encode(), np.uint8))
+
+    assert LabelJoin.load(edited()).save() == join.save()
+    for wrong in (
+        codec.pack_arrays({"held_label": np.zeros(1), "order": np.zeros(1)}, version=version),
+        codec.pack_arrays(packed, version=version + 1),
+        *(edited(**{name: None}) for name in packed),
+        *(edited(**{name: np.zeros((2, 2))}) for name in packed),
+        *(edited(**{name: np.array(["a"])}) for name in packed),
+        edited(settings=np.frombuffer(b"[]", np.uint8)),
+        edited(settings=np.frombuffer(b"{", np.uint8)),
+        edited(times=[math.nan, 1.0, 1.0]),
+        edited(times=[-1.0, 1.0, 1.0]),
+        edited(at=[1.0, math.inf]),
+        edited(id=["a", "a"]),
+        edited(id=[1, 2]),
+        edited(held=["a"]),
+        edited(label=[0.0, 0.0]),
+        edited(order=[-1, 1]),
+        other(keep=0),
+        other(metric="area"),
+        other(counts={"joined": "x"}),
+        other(counts={"joined": 1}),
+        other(orders="x"),
+        other(more=1),
+    ):
+        with pytest.raises(Invalid):
+            LabelJoin.load(wrong)
 
 
 def test_the_mean_absolute_error_is_in_the_units_of_the_values():

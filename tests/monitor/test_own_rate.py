@@ -7,6 +7,7 @@ import pytest
 from scipy import integrate
 from scipy.stats import binom, chi2
 
+from visutility.core import codec
 from visutility.core.errors import AlreadyExists, Invalid, InvalidSetting, NotFound
 from visutility.core.rng import rng
 from visutility.monitor.own_rate import OwnRate, _log_markov, log_mixture
@@ -191,3 +192,44 @@ def test_what_does_not_fit_is_refused():
     for wrong in ({"arl": 0.5}, {"arl": 10, "delta": 0.0}, {"arl": 10, "confidence": 1.0}):
         with pytest.raises(InvalidSetting):
             OwnRate(**wrong)
+
+
+def saved(**changes):
+    """What `save` writes, changed."""
+    said = {
+        "format": 1,
+        "settings": {"arl": 1000.0, "delta": 0.01, "confidence": 0.95},
+        "values": 10,
+        "changed": 2,
+        "alarms": [["a", {"stream": "s", "seen": 4, "judgement": "false"}]],
+    }
+    return codec.dumps(said | changes)
+
+
+def test_a_saved_rate_comes_back_and_one_that_nobody_saved_is_refused():
+    assert OwnRate.load(saved()).save() == saved()
+    settings, alarm = {"arl": 1000.0, "delta": 0.01, "confidence": 0.95}, {"stream": "s", "seen": 4, "judgement": ""}
+    for wrong in (
+        {"format": 2},
+        {"format": None},
+        {"extra": 1},
+        {"settings": {}},
+        {"settings": {"arl": 1e6}},
+        {"settings": settings | {"arl": 0.5}},
+        {"settings": settings | {"arl": "x"}},
+        {"settings": settings | {"size": 1.0}},
+        {"settings": []},
+        {"values": "x"},
+        {"values": 10.5},
+        {"values": -1},
+        {"changed": 11},
+        {"alarms": [[1]]},
+        {"alarms": {"a": alarm}},
+        {"alarms": [["a", {}]]},
+        {"alarms": [["a", alarm | {"judgement": "maybe"}]]},
+        {"alarms": [["a", alarm | {"seen": 11}]]},
+        {"alarms": [["a", alarm | {"stream": 7}]]},
+        {"alarms": [["a", alarm], ["a", alarm]]},
+    ):
+        with pytest.raises(Invalid):
+            OwnRate.load(saved(**wrong))

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, LabelContradicted, PredictionNotFound
+from visutility.monitor._label_save import checked
 from visutility.monitor.realised import Realised, realised
 from visutility.monitor.state import Floats
 
@@ -23,6 +24,7 @@ _VERSION = 1
 _NEVER = -math.inf
 _LONGEST = 1000  # characters of an id: arrays of text are as wide as the longest
 _COUNTS = ("predictions", "joined", "duplicates", "contradictions", "late", "held", "dropped", "forgotten")
+_SETTINGS = ("metric", "scale", "keep", "early", "unknown", "contradiction")
 
 
 @final
@@ -202,9 +204,8 @@ class LabelJoin:
 
     def save(self) -> bytes:
         """Return everything as bytes that `load` takes."""
-        settings = {name: getattr(self, name) for name in ("metric", "scale", "keep", "early", "unknown")}
-        settings |= {"contradiction": self.contradiction, "counts": self._counts}
-        settings |= {"arrivals": self._arrivals, "orders": self._orders}
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        settings |= {"counts": self._counts, "arrivals": self._arrivals, "orders": self._orders}
         held = list(self._held.items())
         return codec.pack_arrays(
             {
@@ -222,19 +223,18 @@ class LabelJoin:
     def load(cls, data: bytes) -> Self:
         """Return exactly what was saved. Raises `Invalid` for other bytes."""
         version, packed = codec.unpack_arrays(data)
-        if version != _VERSION or "held_label" not in packed or "order" not in packed:
+        if version != _VERSION:
             raise Invalid(f"not a saved LabelJoin of version {_VERSION}", hint="pass what save gave")
-        kept = codec.loads(packed["settings"].tobytes())
-        names = ("metric", "scale", "keep", "early", "unknown", "contradiction")
+        kept = checked(packed, counts=_COUNTS)
         keep_for, latest, floor = packed["times"].tolist()
-        made = cls(keep_for=keep_for, **{name: kept[name] for name in names})
-        made._latest, made._floor, made._counts = latest, floor, kept["counts"]
-        made._arrivals, made._orders = kept["arrivals"], kept["orders"]
+        made = cls(keep_for=keep_for, **{name: getattr(kept, name) for name in _SETTINGS})
+        made._latest, made._floor, made._counts = latest, floor, kept.counts
+        made._arrivals, made._orders = kept.arrivals, kept.orders
         columns = [packed[name].tolist() for name in ("at", "arrival", "said", "expected", "label", "order")]
-        for name, *row in zip(packed["id"].tolist(), *columns, strict=True):
+        for name, *row in zip(made._ids(packed["id"]), *columns, strict=True):
             made._rows[name] = _Row(*row)
             heapq.heappush(made._oldest, (row[0], row[1], name))
-        held = (packed["held"].tolist(), packed["held_label"].tolist(), packed["held_at"].tolist())
+        held = (made._ids(packed["held"]), packed["held_label"].tolist(), packed["held_at"].tolist())
         made._held = {name: (label, at) for name, label, at in zip(*held, strict=True)}
         return made
 

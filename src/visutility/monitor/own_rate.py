@@ -6,14 +6,16 @@ Counts come with exact Poisson bounds (Garwood 1936); the verdicts are valid how
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, final
+from typing import Annotated, Any, Literal, final
+
+import msgspec
 
 from visutility.core import codec
 from visutility.core.errors import AlreadyExists, Invalid, InvalidSetting, NotFound
 
 FORMAT = 1
-_SAVED = {"format", "settings", "values", "changed", "alarms"}
 Judgement = Literal["false", "true"]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @final
@@ -61,8 +63,18 @@ class RateReport:
 @dataclass(frozen=True, slots=True)
 class _Alarm:
     stream: str
-    seen: int  # values of all streams together when it was raised
-    judgement: str = ""
+    seen: _Count  # values of all streams together when it was raised
+    judgement: Judgement | Literal[""] = ""
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """What `save` writes."""
+
+    format: int
+    settings: dict[Literal["arl", "delta", "confidence"], float]
+    values: _Count
+    changed: _Count
+    alarms: list[tuple[str, _Alarm]]
 
 
 class OwnRate:
@@ -172,15 +184,34 @@ class OwnRate:
     @classmethod
     def load(cls, text: str) -> "OwnRate":
         """Return what `save` was called on. Raises `Invalid` for another text."""
-        said = codec.loads(text)
-        if not isinstance(said, dict) or said.get("format") != FORMAT or set(said) != _SAVED:
-            raise Invalid(f"not a saved rate of format {FORMAT}: {text[:40]!r}", hint="pass what save returned")
-        made = cls(said["settings"].pop("arl"), **said["settings"])
-        made._values, made._changed = said["values"], said["changed"]
-        made._alarms = {name: _Alarm(**one) for name, one in said["alarms"]}
+        said = _said(text)
+        made = cls(said.settings["arl"], **{name: share for name, share in said.settings.items() if name != "arl"})
+        made._values, made._changed = said.values, said.changed
+        made._alarms = dict(said.alarms)
         for name, one in made._alarms.items():
             made._named.setdefault(one.stream, []).append(name)
         return made
+
+
+def _said(text: str) -> _Saved:
+    """Return what a saved text says, or raise `Invalid` with what no `save` would have written."""
+    plain = codec.loads(text)
+    try:
+        said = msgspec.convert(plain, _Saved)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"not a saved rate: {error}", hint="pass what save returned") from None
+    wrong = ""
+    if said.format != FORMAT:
+        wrong = f"its format is {said.format}, not {FORMAT}"
+    elif len(said.settings) < 3:
+        wrong = f"its settings are {sorted(said.settings)}"
+    elif said.changed > said.values or any(one.seen > said.values for _, one in said.alarms):
+        wrong = f"it counts {said.values} values, and more of some kind"
+    elif len(dict(said.alarms)) < len(said.alarms):
+        wrong = "two of its alarms have one name"
+    if wrong:
+        raise Invalid(f"not a saved rate: {wrong}", hint="pass what save returned")
+    return said
 
 
 def _whole(values: float) -> bool:
