@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from visutility.core.codec import to_text
+from visutility.core.codec import dumps, loads, pack_arrays, to_text, unpack_arrays
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, NotFound
 from visutility.core.rng import rng
 from visutility.monitor.alerts import AlertList, AlertRules
@@ -275,6 +275,41 @@ def test_saved_and_restored_at_any_point_it_goes_on_the_same():
         assert straight.ranked() == broken.ranked()
         assert all(len(one.rows) for one in straight.incidents)
     assert straight.save() == broken.save()
+
+
+def test_a_save_that_nobody_made_is_refused():
+    alerts = AlertList({"camera": ["a", "b", "c", "d", "e"]}, RULES)
+    step(alerts, 0, [0, 2])
+    version, packed = unpack_arrays(alerts.save())
+    label = loads(packed["label"].tobytes())
+
+    def edited(**changes):
+        return pack_arrays({name: np.asarray(array) for name, array in (packed | changes).items()}, version=version)
+
+    def other(**changes):
+        return edited(label=np.frombuffer(dumps(label | changes).encode(), np.uint8))
+
+    first, second = label["known"]
+    assert AlertList.load(edited()).save() == AlertList.load(other()).save() == alerts.save()
+    for wrong in (
+        *(edited(**{name: np.zeros((2, 2))}) for name in packed),
+        *(edited(**{name: np.array(["x"])}) for name in packed),
+        edited(codes=[[9, 9, 9, 9, 9]]),
+        edited(incident=[1, -1, 7, -1, -1]),
+        edited(incident=[1, -1, -1, -1, -1]),
+        edited(label=np.frombuffer(b"[]", np.uint8)),
+        other(rules={}),
+        other(rules={"close_below": 1.0, "quiet": 0, "most": 1, "depth": 1}),
+        other(names=["camera", "model"]),
+        other(known=[first]),
+        other(known=[first, first]),
+        other(known=[first, second | {"rows": [1]}]),
+        other(known=[first, {}]),
+        other(next=1),
+        other(now=5),
+    ):
+        with pytest.raises(Invalid):
+            AlertList.load(wrong)
 
 
 def test_every_open_stream_is_in_exactly_one_incident():

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, final
 
+import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -102,6 +103,17 @@ class Ranked:
     shown: tuple[Incident, ...]
     further: int  # incidents that did not fit
     snoozed: int
+
+
+class _Label(msgspec.Struct, forbid_unknown_fields=True):
+    """What `save` writes beside the arrays."""
+
+    rules: AlertRules
+    names: list[str]
+    values: list[list[str]]
+    known: list[Incident]
+    next: int
+    now: str
 
 
 class AlertList:
@@ -248,15 +260,25 @@ class AlertList:
         version, packed = codec.unpack_arrays(data)
         if version != FORMAT or set(packed) != {"label", "codes", "weights", "incident", "quiet"}:
             raise Invalid(f"not an alert list of format {FORMAT}, but {version} with {sorted(packed)}", hint="save it")
-        label = codec.loads(packed["label"].tobytes())
-        columns = zip(label["names"], label["values"], packed["codes"], strict=True)
+        try:
+            return cls._restored(packed)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise Invalid(f"not an alert list: {error!r}", hint="the bytes were edited") from None
+
+    @classmethod
+    def _restored(cls, packed: Mapping[str, NDArray[Any]]) -> "AlertList":
+        label = msgspec.convert(codec.loads(packed["label"].tobytes()), _Label)
+        columns = zip(label.names, label.values, packed["codes"], strict=True)
         keys = {name: np.array(values)[codes] for name, values, codes in columns}
-        made = cls(keys, AlertRules(**label["rules"]), weights=packed["weights"])
-        made._incident, made._quiet = packed["incident"], packed["quiet"]
-        for one in label["known"]:
-            one["keys"], one["rows"] = tuple((name, value) for name, value in one["keys"]), tuple(one["rows"])
-            made._known[one["id"]] = Incident(**one)
-        made._next, made._now = label["next"], label["now"]
+        made = cls(keys, label.rules, weights=packed["weights"])
+        made._known = {one.id: one for one in label.known}
+        made._next, made._now = label.next, label.now
+        made._incident[:], made._quiet[:] = packed["incident"], packed["quiet"]
+        rows = {one.id: np.flatnonzero(made._incident == one.id).tolist() for one in label.known}
+        if sum(map(len, rows.values())) != int((made._incident >= 0).sum()) or any(
+            list(one.rows) != rows[one.id] or not rows[one.id] or not 0 < one.id < label.next for one in label.known
+        ):
+            raise ValueError("its incidents are not those of its streams")
         return made
 
     def _checked(self, alarm: ArrayLike, evidence: ArrayLike, values: ArrayLike) -> tuple[Bools, Floats, Ints]:
