@@ -130,6 +130,27 @@ def test_what_is_not_a_number_is_refused(values):
         Sum().update(Sum().init(1), values)
 
 
+def test_masked_values_are_refused_and_never_taken_for_what_the_mask_hides():
+    detector = Sum()
+    state = detector.init(2)
+    masked = np.ma.array([1.0, 1.0], mask=[False, True])
+    rows = np.ma.array(np.ones((2, 3)), mask=np.eye(2, 3))
+    for values, ids in (
+        (rows, None),
+        ([*rows], None),
+        (masked, [0, 1]),
+        ([1.0, np.ma.masked], [0, 1]),
+        ([1, 1], masked),
+    ):
+        with pytest.raises(InvalidObservation, match="masked"):
+            detector.advance(state, values, ids)
+    with pytest.raises(InvalidObservation, match="reference window 1 has masked values"):
+        detector.init([np.ones(20), np.ma.array(np.ones(20), mask=np.arange(20) == 7)])
+    assert state.learnt.tolist() == [0.0, 0.0]
+    detector.advance(state, np.ma.array(np.ones((2, 3))))  # nothing is masked
+    assert state.learnt.tolist() == [3.0, 3.0]
+
+
 @pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.int32, np.float16, np.float32, ">f4", ">f8", object])
 @pytest.mark.parametrize("detector", [Sum(), EProcess()], ids=lambda d: d.name)
 def test_numbers_of_any_type_will_do(detector, kind):

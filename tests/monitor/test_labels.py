@@ -189,6 +189,23 @@ def test_values_that_are_not_finite_are_refused_with_their_position(bad):
     assert join.save() == before
 
 
+def test_masked_values_are_refused():
+    join = LabelJoin()
+    join.predict([1, 2], [0, 1], at=1.0)
+    before = join.save()
+    masked = np.ma.array([1.0, 1.0], mask=[False, True])
+    for call in (
+        lambda: join.predict([3, 4], masked),
+        lambda: join.predict([3, 4], [0, 1], at=masked),
+        lambda: join.predict(np.ma.array([3, 4], mask=[False, True]), [0, 1]),
+        lambda: join.label([1, 2], masked),
+    ):
+        with pytest.raises(InvalidObservation):
+            call()
+    assert join.save() == before
+    assert join.label([1, 2], np.ma.array([0.0, 0.0])).tolist() == [0.0, 1.0]
+
+
 def test_shapes_ids_and_settings_are_checked():
     join = LabelJoin()
     for ids in ([1.5], [True], [None], [1, "a"], [2**63], ["a\0"]):

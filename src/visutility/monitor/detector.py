@@ -223,10 +223,19 @@ def _is_label(label: bytes, mine: dict[str, Any]) -> bool:
         return False
 
 
+def unmasked(values: ArrayLike, what: str) -> ArrayLike:
+    """Return the values. Raises `InvalidObservation` where some are masked: `numpy.asarray` would drop the mask."""
+    rows = values if isinstance(values, list | tuple) else [values]
+    if any(isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row) for row in rows):
+        raise InvalidObservation(f"{what} has masked values", hint="leave them out: values.compressed()")
+    return values
+
+
 def _numbers(values: ArrayLike, what: str) -> Values:
     """Return the values as an array of real numbers; it may be the caller's own."""
+    given = unmasked(values, what)
     try:
-        array = np.asarray(values)
+        array = np.asarray(given)
         if array.dtype.kind == "O":
             array = array.astype(np.float64)
     except (TypeError, ValueError):
@@ -244,7 +253,7 @@ def _below(ids: NDArray[Any], total: int) -> bool:
 
 
 def _checked_ids(ids: ArrayLike, n: int, total: int) -> Ints:
-    array = np.asarray(ids)
+    array = np.asarray(unmasked(ids, "ids"))
     if array.shape != (n,) or (n > 0 and not np.issubdtype(array.dtype, np.integer)):
         raise InvalidObservation(
             f"ids of shape {array.shape} and type {array.dtype} came with {n} values",

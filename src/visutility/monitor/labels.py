@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, LabelContradicted, PredictionNotFound
 from visutility.monitor._label_save import checked
+from visutility.monitor.detector import unmasked
 from visutility.monitor.realised import Realised, realised
 from visutility.monitor.state import Floats
 
@@ -342,8 +343,9 @@ def _pack(names: Any) -> NDArray[Any]:
 
 
 def _numbers(values: ArrayLike, n: int, name: str) -> Floats:
+    given = unmasked(values, name)
     try:
-        array = np.array(values, dtype=np.float64)
+        array = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidObservation(f"{name} does not hold numbers only", hint="classes are numbers from 0") from None
     if array.shape != (n,):
