@@ -83,21 +83,20 @@ def _sums(loops: Loops, work: EProcessState, units: Singles) -> tuple[Singles, S
     Third, how many blocks each stream fills, where these are not all equally many.
     """
     streams, k = units.shape
-    fill = int(work.seen[0]) & (BLOCK - 1)
-    equal = bool(((work.seen & (BLOCK - 1)) == fill).all())
-    if equal and fill + k <= BLOCK:
+    fill = loops.fill(work.seen)
+    if fill >= 0 and fill + k <= BLOCK:
         total = np.empty(streams, np.float32)
         _check(loops.pieces(units, total))
         total += work.part
         return (total, np.zeros(streams, np.float32), None) if fill + k == BLOCK else (total[:0], total, None)
-    if equal and fill == 0 and k % BLOCK == 0:
+    if fill == 0 and k % BLOCK == 0:
         sums = np.empty(units.size // BLOCK, np.float32)
         _check(loops.pieces(units.reshape(-1, BLOCK), sums))
         return sums, work.part, None
     counts = ((work.seen & (BLOCK - 1)) + k) >> _SHIFT
     sums, after = np.empty(int(counts.sum()), np.float32), np.empty(streams, np.float32)
     _check(loops.rows(units, work.seen, work.part, sums, after))
-    return sums, after, None if equal else counts
+    return sums, after, None if fill >= 0 else counts
 
 
 def _check(fit: bool) -> None:

@@ -38,6 +38,7 @@ _MOST = np.uint32(1.0 / GRID)  # 4096ths in 1
 class Loops(NamedTuple):
     """The functions of this module, compiled."""
 
+    fill: Callable[[Ints], int]
     pieces: Callable[[Singles, Singles], bool]
     rows: Callable[[Singles, Ints, Singles, Singles, Singles], bool]
     ragged: Callable[[Singles, Ints, Ints, Singles, Rows, Singles, Ints], int]
@@ -62,6 +63,14 @@ def _with(numba: Any) -> Loops | None:
         return Loops(*(numba.njit(cache=True)(loop) for loop in PLAIN))
     except RuntimeError:  # no folder to keep them in
         return Loops(*(numba.njit(loop) for loop in PLAIN))
+
+
+def fill_of_all(seen: Ints) -> int:
+    """Return how many values the open block of every stream has, or -1 where they are not all equally many."""
+    first, others = seen[0] & _FILL, np.int64(0)
+    for row in range(len(seen)):
+        others |= (seen[row] & _FILL) ^ first
+    return int(first) if others == 0 else -1
 
 
 def sums_of_pieces(values: Singles, sums: Singles) -> bool:
@@ -204,4 +213,4 @@ def scores_of(wealth: Singles, worth: Singles, share: np.float32, scores: Floats
         scores[row] = np.float32(total * share) * worth[row]
 
 
-PLAIN = Loops(sums_of_pieces, sums_of_rows, sums_of_streams, bet_on_each, scores_of)
+PLAIN = Loops(fill_of_all, sums_of_pieces, sums_of_rows, sums_of_streams, bet_on_each, scores_of)
