@@ -37,7 +37,8 @@ def source() -> str:
     """A digest of the detectors' source, with the arithmetic they share."""
     digest = hashlib.sha256()
     folder = Path(__file__).parents[2] / "src" / "visutility" / "monitor"
-    shared = [folder / f"{name}.py" for name in ("blocks", "excursions", "moments", "stats", "universal", "windows")]
+    names = ("blocks", "excursions", "large", "loops", "moments", "stats", "universal", "windows")
+    shared = [folder / f"{name}.py" for name in names]
     for path in [*shared, *sorted(folder.glob("detectors/*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
