@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from visutility.core.errors import EmptyWindow, InvalidSetting
+from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor import Level, Rolling
 from visutility.monitor.state import arrays
@@ -203,3 +203,16 @@ def test_the_simulated_promise(family, window, size):
         state, said = detector.update(state, family(g, 50 * runs), ids)
         alarmed |= said.alarm
     assert alarmed.sum() <= stats.binom.isf(1e-6, runs, steps / arl)
+
+
+def test_a_value_too_large_to_learn_from_is_refused_and_the_largest_gives_limits():
+    values = rng(4, "huge").standard_normal(1000)
+    for detector in (Rolling(), Rolling(direction="fall")):
+        state = detector.init(1)
+        for huge in (1e200, -1e200, 2e90):
+            with pytest.raises(InvalidObservation):
+                detector.update(state, np.where(np.arange(1000) == 50, huge, values))
+        for first in (0, 50):
+            state, _ = detector.update(detector.init(1), np.where(np.arange(1000) == first, 1e90, values))
+            assert np.isfinite(list(detector.learnt(state).values())).all()
+            assert not np.isnan(state.bands).any()

@@ -53,8 +53,8 @@ class Rolling(StepDetector[RollingState]):
 
     Allowed is the larger of two: the share `allowed` of what is compared with, and the learnt band that the mean of
     `window` unchanged values passes at a rate of (`window` / `parts`) / (2 `arl`) a decision. The best window lowers
-    the limit only by what it is better than chance over that many windows explains. Values of any range; a warning
-    comes where the band of `warning` times `arl` is passed. A stream without a reference window takes its first
+    the limit only by what it is better than chance over that many windows explains. Values of any range up to 1e90; a
+    warning comes where the band of `warning` times `arl` is passed. A stream without a reference window takes its first
     `reference` values for one, or as many more as it takes until a window could pass the limit. 160 + 8 `parts` bytes
     a stream.
     """
@@ -65,6 +65,8 @@ class Rolling(StepDetector[RollingState]):
     parts: int = 10
     warning: float = 0.01
     reference: int = 200
+    low: float | None = -1e90  # sums of cubes stay finite
+    high: float | None = 1e90
 
     name: ClassVar[str] = "rolling"
     state_type: ClassVar[type[RollingState]] = RollingState
