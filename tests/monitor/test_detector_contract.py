@@ -7,9 +7,19 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from visutility.core.errors import EmptyWindow, InvalidObservation, StreamNotFound
+from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting, StreamNotFound
 from visutility.core.rng import rng
-from visutility.monitor import EDetector, EProcess, Level, StepDetector, StreamState, Verdict, Verdicts, make_detector
+from visutility.monitor import (
+    Adwin,
+    EDetector,
+    EProcess,
+    Level,
+    StepDetector,
+    StreamState,
+    Verdict,
+    Verdicts,
+    make_detector,
+)
 from visutility.monitor.state import Floats, arrays
 
 
@@ -149,6 +159,16 @@ def test_masked_values_are_refused_and_never_taken_for_what_the_mask_hides():
     assert state.learnt.tolist() == [0.0, 0.0]
     detector.advance(state, np.ma.array(np.ones((2, 3))))  # nothing is masked
     assert state.learnt.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("kind", [Sum, EProcess, EDetector, Adwin], ids=lambda kind: kind.name)
+def test_a_range_is_one_that_can_be_divided_by(kind):
+    for low, high in ((-1.5e308, 1.5e308), (1.0, 1.0), (1.0, 0.0)):
+        with pytest.raises(InvalidSetting):
+            kind(low=low, high=high)
+    detector = kind(low=-8e307, high=8e307)
+    state, _ = detector.update(detector.init([np.linspace(-8e307, 7e307, 64)]), np.linspace(-8e307, 8e307, 64))
+    assert np.isfinite(list(detector.learnt(state).values())).all()
 
 
 @pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.int32, np.float16, np.float32, ">f4", ">f8", object])

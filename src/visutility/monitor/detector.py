@@ -57,9 +57,10 @@ class AbstractDetector(ABC, Generic[S]):
         for name, end in (("low", self.low), ("high", self.high)):
             if end is not None and not math.isfinite(end):
                 raise InvalidSetting(f"{name} {end!r} is not finite", hint="leave it out where there is no such end")
-        if self.low is not None and self.high is not None and not self.low < self.high:
+        if self.low is not None and self.high is not None and not 0.0 < float(self.high) - float(self.low) < math.inf:
             raise InvalidSetting(
-                f"low {self.low!r} is not below high {self.high!r}", hint="give the range of the values"
+                f"low {self.low!r} is not below high {self.high!r}, by a finite number",
+                hint="give the range of the values, or leave an end out where there is none",
             )
 
     @abstractmethod
