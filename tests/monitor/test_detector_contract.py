@@ -161,6 +161,37 @@ def test_masked_values_are_refused_and_never_taken_for_what_the_mask_hides():
     assert state.learnt.tolist() == [3.0, 3.0]
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, ">f4"])
+@pytest.mark.parametrize("detector", [Adwin, EDetector, EProcess, Sum], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("low", "high"), [(0.1, 0.3), (0.7, 1.1)])
+def test_an_end_of_the_range_is_itself_as_a_shorter_type_writes_it(detector, kind, low, high):
+    typed = np.tile([low, high, (low + high) / 2.0], 32).astype(kind)
+    wide = typed.astype(float)
+    assert wide.min() < low or wide.max() > high or kind == np.float16
+    for direction in ("rise", "fall"):
+        strict = detector(direction=direction, low=low, high=high)
+        within = wide.clip(low, high)
+        np.testing.assert_array_equal(strict.checked(typed), within)
+        wanted, _ = strict.update(strict.init([within]), within)
+        assert strict.save(strict.update(strict.init([typed]), typed)[0]) == strict.save(wanted)
+        for wrong in (np.nextafter(typed[:1], kind_of(kind, -9.0)), np.nextafter(typed[1:2], kind_of(kind, 9.0))):
+            with pytest.raises(InvalidObservation, match="position 1"):
+                strict.checked(np.append(typed[2:3], wrong))
+
+
+def kind_of(kind, value):
+    return np.dtype(kind).type(value)
+
+
+def test_only_what_a_type_writes_for_an_end_is_taken_for_it():
+    detector = Sum(low=-1e90, high=1e90)
+    for wrong in (np.inf, -np.inf, np.nan):
+        with pytest.raises(InvalidObservation):
+            detector.checked(np.array([1.0, wrong], np.float32))
+    with pytest.raises(InvalidObservation, match="position 1"):  # of float64, this is beyond the end
+        Sum(low=0.1, high=0.3).checked(np.float32([0.2, 0.3]).astype(float))
+
+
 @pytest.mark.parametrize("kind", [EProcess, EDetector, Adwin], ids=lambda kind: kind.name)
 def test_a_range_is_one_that_can_be_divided_by(kind):
     for low, high in ((-1.5e308, 1.5e308), (1.0, 1.0), (1.0, 0.0)):

@@ -152,11 +152,20 @@ class AbstractDetector(ABC, Generic[S]):
         return self.absorb(work, batch, None)
 
     def checked(self, values: Values, what: str = "the batch") -> Floats:
-        """Return a batch's values as new floats, or raise `InvalidObservation` with the place of the first bad one."""
+        """Return a batch's values as new floats, or raise `InvalidObservation` with the place of the first bad one.
+
+        Values of a shorter float type may be an end of the range as that type writes it, and are then the end: of
+        float32, 0.30000001 is 0.3. What is returned is within the range in any case.
+        """
         array = np.array(values, dtype=np.float64)
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         good = np.isfinite(array) & (array >= low) & (array <= high)
+        if not good.all():
+            kind = np.asarray(values).dtype
+            lowest, highest = _written(low, kind), _written(high, kind)
+            ends = np.isfinite(array) & ((array == lowest) | (array == highest))
+            array[ends], good = array[ends].clip(low, high), good | ends
         if not good.all():
             *stream, at = (int(i) for i in np.unravel_index(int(np.argmin(good)), good.shape))
             where = f"position {at}" if good.ndim == 1 or len(good) == 1 else f"position {at} of stream {stream[0]}"
@@ -214,6 +223,14 @@ def _check_setting(name: str, kind: object, value: object) -> None:
     allowed = numbers.Integral if kind is int else numbers.Real
     if isinstance(value, bool | np.bool_) or not isinstance(value, allowed):
         raise InvalidSetting(f"{name} {value!r:.80} is not {wanted}", hint=f"give {name} as {wanted}")
+
+
+def _written(end: float, kind: np.dtype[Any]) -> float:
+    """Return the end of a range as floats of this type write it; itself where they write it in full."""
+    if kind.kind != "f":
+        return end
+    with np.errstate(over="ignore"):
+        return float(kind.type(end))
 
 
 def _is_label(label: bytes, mine: dict[str, Any]) -> bool:
