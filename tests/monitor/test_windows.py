@@ -25,7 +25,7 @@ def test_blocks_hold_every_value_once_in_the_order_of_its_stream(ids):
 
 def test_a_dense_batch_is_one_block():
     assert [block.shape for block in Lanes.of(np.tile(np.arange(5), 8)).blocks()] == [(8, 5)]
-    assert [block.tolist() for block in Lanes.single(3, 2).blocks()] == [[[0], [1]]]
+    assert [block.tolist() for block in Lanes.of(np.array([3, 3])).blocks()] == [[[0], [1]]]
 
 
 @given(st.integers(0, 500), st.integers(1, 20), st.integers(1, 100))

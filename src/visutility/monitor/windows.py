@@ -34,12 +34,6 @@ class Lanes:
             by_stream,
         )
 
-    @classmethod
-    def single(cls, row: int, n: int) -> "Lanes":
-        """Return the one lane of a batch that touches one stream."""
-        zero = np.zeros(1, np.int64)
-        return cls(np.array([row], np.int64), np.array([n], np.int64), zero, np.arange(n, dtype=np.int64))
-
     def blocks(self) -> Iterator[Ints]:
         """Yield indices into the batch, shape (k, a): k steps of the first `a` lanes, until all are spent.
 
