@@ -10,9 +10,10 @@ Five models, each of which says with what probability the next value is 1:
   equations 19 and 20).
 
 A model's weight is its prior weight times the probability it gave to what came (Bayes), so that their average is the
-prediction of one law, the mixture. Before a stream has shown `FEW` ones, the first model alone predicts: a breakdown of
-a model that never erred looks like dependence to the others. Only + - x / are used, in one order: `blend` on arrays and
-`_lane.py` on plain floats give the same bits.
+prediction of one law, the mixture. Before a stream has shown `FEW` ones, the first model alone predicts, with a rate of
+at least `AFTER` after a 1: a breakdown of a model that never erred looks like dependence to the others, and rare errors
+that come in pairs like a breakdown to the first. Only + - x / are used, in one order: `blend` on arrays and `_lane.py`
+on plain floats give the same bits.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ HAZARDS = (1.0 / 30.0, 1.0 / 150.0, 1.0 / 70.0)
 CHAINS = (0.0, 0.0, 0.4)
 PRIOR = (1.0, 1.0, 1e-6, 1e-6, 1e-6)  # a change, of which a stream has one, must not pass for a jump
 LEAST = 1e-14  # a weight never falls below that share of what it is compared with
-FEW = 24.0  # ones before which nothing is believed about how they hang together: a breakdown must not pass for that
+FEW = 24.0  # ones before which dependence is next to not believed in: a breakdown must not pass for it
+AFTER, DOUBT = 0.15, 5.0  # until then, the rate after a 1 before any was seen, and that many values' worth of it
 NOVELTY = 1.0 / len(RATES)  # expected jumps into each rate before any was seen
 
 _HAZARDS = np.array(HAZARDS)[:, None]
@@ -77,7 +79,7 @@ class Prediction(NamedTuple):
     mean: Floats  # rate of all values so far
     chance: Floats  # probability that was given to the value that came
     chain: Floats  # share of the last-value model
-    few: Bools  # whether there were too few ones to know of dependence: then the rate is the mean
+    few: Bools  # whether there were too few ones to know of dependence: then the rate is the mean, or AFTER
     autocorrelation: Floats  # lag-1, of all values so far
 
 
@@ -97,7 +99,8 @@ def blend(work: BlendState, x: Floats) -> Prediction:
     rate = sum_rows(weights * each) / whole
     chance = x * rate + miss * (1.0 - rate)
     few = work.ones[:a] < FEW
-    against = np.where(few, mean, rate)
+    pair = np.minimum((pairs[2] + AFTER * DOUBT) / (pairs[3] + DOUBT), AFTER)
+    against = np.where(few, np.where(last == 1.0, np.maximum(mean, pair), mean), rate)
     gave_against = x * against + miss * (1.0 - against)
     chain = np.where(few, 0.0, weights[1] / whole)
     found = Prediction(against, mean, gave_against, chain, few, after_1 - after_0)

@@ -7,7 +7,7 @@ from math import sqrt
 from operator import add, mul
 from typing import Any, NamedTuple
 
-from visutility.monitor.detectors._blend import CHAINS, FEW, HAZARDS, LEAST, RATES, BlendState
+from visutility.monitor.detectors._blend import AFTER, CHAINS, DOUBT, FEW, HAZARDS, LEAST, RATES, BlendState
 from visutility.monitor.detectors._rules import (
     BOTTOM,
     DROP_SHARE,
@@ -157,7 +157,8 @@ class _BlendLane:
         fresh = [weight / chance for weight in map(mul, weights, gave)]
         self.weights = [LEAST if weight < LEAST else weight for weight in fresh]
         if few := self.ones < FEW:
-            rate, chain = mean, 0.0
+            pair = min((self.s1 + AFTER * DOUBT) / (self.n1 + DOUBT), AFTER)
+            rate, chain = max(mean, pair) if last == 1.0 else mean, 0.0
             chance = x * rate + miss * (1.0 - rate)
         self.s0 += rest * x
         self.n0 += rest
