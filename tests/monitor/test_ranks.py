@@ -11,7 +11,7 @@ from visutility.core.errors import InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor import Level, Ranks
 from visutility.monitor.detectors import _tilts, ranks
-from visutility.monitor.detectors._bins import EDGES, FULL, ties_of
+from visutility.monitor.detectors._bins import EDGES, FULL, edges_of, rank_step
 from visutility.monitor.detectors._tilts import CELLS, INFLATIONS, STAKES
 from visutility.monitor.state import arrays
 
@@ -234,10 +234,60 @@ def test_counts_stand_still_when_they_are_full():
         assert np.array_equal(array, arrays(by_step)[name]), name
 
 
-def test_ties_are_ordered_evenly():
-    numbers = ties_of(np.arange(20_000)) / 2**16
-    assert stats.kstest(numbers, "uniform").pvalue > 1e-6
-    assert abs(np.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 5 / np.sqrt(20_000)
+@pytest.mark.parametrize("glitch", [None, 0.0, 1.0])
+def test_a_constant_stream_wins_nothing(glitch):
+    """However long: each value has all ranks, on which no bet gains. Nor does one other value at the start count."""
+    values = np.full(20_000, 0.5)
+    if glitch is not None:
+        values[50] = glitch
+    detector = Ranks(arl=100, learning=EDGES)
+    state, said = detector.update(detector.init(1), values)
+    assert len(said.position[said.level == Level.ALARM]) == 0
+    assert detector.scores(state)[0] < 1.0
+
+
+def test_a_level_that_becomes_common_is_seen_soon():
+    """.1 % of values are at .7, the others at .2; then 5 % are. Ties in an order of their own would take 390 values."""
+    draw = rng(10, "level").random((60, 5000))
+    early, delay = alarms(Ranks(), np.where(draw < np.where(np.arange(5000) < 3000, 0.001, 0.05), 0.7, 0.2), start=3000)
+    assert early == 0
+    assert np.median(delay) <= 200
+
+
+AWKWARD = [0.0, -0.0, 5e-324, -5e-324, np.finfo(float).tiny, -np.finfo(float).tiny, 1.0, np.nextafter(1.0, 2.0)]
+AWKWARD += [np.nextafter(1.0, 0.0), np.finfo(float).max, -np.finfo(float).max, 3.0]
+
+
+@pytest.mark.parametrize("repeated", [1, 2, 8])
+def test_values_at_an_edge_count_the_same_either_way(repeated):
+    """Edges that are there once or more often, values at, just above and just below them: in steps and in runs."""
+    g = rng(11, "edges", str(repeated))
+    first = np.concatenate([np.tile(AWKWARD, repeated), g.standard_normal(EDGES - repeated * len(AWKWARD))])
+    later = np.concatenate(
+        [g.choice(AWKWARD, 500), g.choice(first, 500), np.nextafter(first, -9), np.nextafter(first, 9)]
+    )
+    later = later[np.isfinite(later)]
+    g.shuffle(later)
+    detector = Ranks(arl=1e3, learning=EDGES)
+    state, _ = detector.update(detector.init(1), first)
+    by_run, said = detector.update(state, later)
+    by_step, one_by_one = state, []
+    for value in later:
+        by_step, found = detector.update(by_step, [value])
+        one_by_one += list(found)
+    assert list(said) == one_by_one
+    for name, array in arrays(by_run).items():
+        assert np.array_equal(array, arrays(by_step)[name]), name
+
+
+def test_the_rank_of_a_tied_value_covers_its_ties():
+    """As counted by hand: from the number of values below to that of those not above, the new one included."""
+    levels = rng(12, "levels").integers(0, 5, 600).astype(float)
+    edges, below = edges_of(levels[:EDGES, None])
+    for at, value in enumerate(levels[EDGES:], start=EDGES):
+        low, high = rank_step(edges, below, np.array([at]), np.array([value]))
+        assert low[0] == (levels[:at] < value).sum()
+        assert high[0] == (levels[:at] <= value).sum() + 1
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detectors._bins import EDGES, FULL, bins, edges_of, quantile, rank_run, rank_step, tally
 from visutility.monitor.detectors._tilts import CELLS, INFLATIONS, STAKES, inflation_class, tables
-from visutility.monitor.state import Floats, Ints, StreamState, arrays, put, take
+from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level
 from visutility.monitor.windows import sum_rows
@@ -30,6 +30,7 @@ _EVER = 2**31  # values that are never there
 _PIECE = 128  # values between measurements of dependence
 _TABLES = tables()
 _SLOPES = np.diff(_TABLES, axis=1)
+_LOST = 1.0 - _TABLES[:, -1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,6 @@ class RankState(StreamState):
     count: Ints  # (s,) values in the baseline, those of the reference window too
     hold: Ints  # (s,) how many of them are only learnt from
     edges: Floats  # (e, s) the first values, sorted once there are all; before, as they came
-    ties: NDArray[np.uint16]  # (e, s) what orders an edge among equal values
     below: NDArray[np.uint32]  # (e, s) how many of the baseline and one more lie below each edge
     wealth: Floats  # (k, s) M of each bet, times its stake
     score: Floats  # (s,) the mean of M over the bets, weighted by stake
@@ -66,7 +66,7 @@ class Ranks(StepDetector[RankState]):
     points, and the alarm comes when the mean of M over five bets reaches 1.5 `arl` (the score, which is two thirds of
     it, `arl`). The baseline is the stream's own past, the reference window included where one is given; the first
     `learning` values are only learnt from. Where ranks depend on the ranks before them, the bets are tempered by the
-    measured inflation of the variance. A warning comes at `warning` times `arl`. 1,969 bytes a stream.
+    measured inflation of the variance. A warning comes at `warning` times `arl`. 1,777 bytes a stream.
     """
 
     arl: float = 1e6
@@ -75,6 +75,7 @@ class Ranks(StepDetector[RankState]):
 
     name: ClassVar[str] = "ranks"
     state_type: ClassVar[type[RankState]] = RankState
+    state_version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         StepDetector.__post_init__(self)
@@ -110,7 +111,6 @@ class Ranks(StepDetector[RankState]):
             count=np.zeros(n, np.int64),
             hold=np.full(n, self.learning, np.int64),
             edges=np.zeros(many),
-            ties=np.zeros(many, np.uint16),
             below=np.zeros(many, np.uint32),
             wealth=np.zeros((len(STAKES), n)),
             score=few,
@@ -231,10 +231,10 @@ class Ranks(StepDetector[RankState]):
 
     def _each(self, work: RankState, values: Floats, position: Ints) -> NDArray[np.int8]:
         """Advance all rows, which have their edges, by one value each, at these positions."""
-        low, high = rank_step(work.edges, work.ties, work.below, work.count, values)
+        low, high = rank_step(work.edges, work.below, work.count, values)
         gain = _gains(work.inflation, low, high, work.count + 1)
         gain[:, work.count < work.hold] = 0.0  # nothing is staked yet
-        work.wealth[:] = (work.wealth + STAKES[:, None]) * gain
+        work.wealth[:] = (work.wealth + STAKES[:, None] * _opens(low, high, work.count + 1)) * gain
         before = work.score.copy()
         work.score[:] = sum_rows(work.wealth)
         rank = _ranks(low, high, work.count + 1)
@@ -255,12 +255,13 @@ class Ranks(StepDetector[RankState]):
     def _along(self, work: RankState, values: Floats, position: int) -> tuple[int, int]:
         """Do what `_each` does for row 0, for as many values as fit before dependence is measured again."""
         count, kind = int(work.count[0]), work.inflation[:1]
-        found = bins(work.edges[:, 0], work.ties[:, 0], count, values)
-        low, high = rank_run(work.below[:, 0], count, found)
+        found, alone = bins(work.edges[:, 0], values)
+        low, high = rank_run(work.below[:, 0], count, found, alone)
         whole = count + 1 + np.arange(len(values))
         gain = _gains(kind, low, high, whole)
         gain[:, : max(int(work.hold[0]) - count, 0)] = 0.0
-        wealth = np.array([_sums(*bet) for bet in zip(gain, work.wealth[:, 0].tolist(), STAKES.tolist(), strict=True)])
+        stakes = STAKES[:, None] * _opens(low, high, whole)
+        wealth = np.array([_sums(*bet) for bet in zip(gain, work.wealth[:, 0].tolist(), stakes, strict=True)])
         score = sum_rows(wealth)
         levels = self._levels(score, np.concatenate((work.score[:1], score[:-1])))
         said = np.flatnonzero(levels)
@@ -299,7 +300,7 @@ class Ranks(StepDetector[RankState]):
 def _sort(work: RankState, rows: Ints) -> None:
     """Turn the first values of these rows into edges."""
     if len(rows):
-        work.edges[:, rows], work.ties[:, rows], work.below[:, rows] = edges_of(work.edges[:, rows])
+        work.edges[:, rows], work.below[:, rows] = edges_of(work.edges[:, rows])
         _keep(work, rows)
 
 
@@ -317,10 +318,14 @@ def _ranks(low: Ints, high: Ints, whole: Ints) -> Floats:
 
 
 def _gains(inflation: NDArray[np.uint8], low: Ints, high: Ints, whole: Ints) -> Floats:
-    """Return L, shape (k, n): the mean of each bet's density over the ranks from low / whole to high / whole."""
-    scale = CELLS / whole
+    """Return L, shape (k, n): the mean of each bet's density over the ranks from low / whole to high / whole.
+
+    A share of what tempering takes from the density's integral, as large as the interval, is given back: a value that
+    was to be expected loses nothing.
+    """
+    scale, share = CELLS / whole, (high - low) / whole
     ends = _integral(inflation, high * scale) - _integral(inflation, low * scale)
-    return np.ascontiguousarray((ends * (whole / (high - low))[:, None]).T)
+    return np.ascontiguousarray((ends / share[:, None] + _LOST[inflation] * share[:, None]).T)
 
 
 def _integral(inflation: NDArray[np.uint8], cells: Floats) -> Floats:
@@ -330,9 +335,15 @@ def _integral(inflation: NDArray[np.uint8], cells: Floats) -> Floats:
     return np.asarray(_TABLES[inflation, cell] + part * _SLOPES[inflation, cell], np.float64)
 
 
-def _sums(gain: Floats, start: float, stake: float) -> list[float]:
-    """Return M_t = (M_(t-1) + stake) L_t for every t, from M_0 = start."""
-    return list(accumulate(gain.tolist(), lambda m, factor: (m + stake) * factor, initial=start))[1:]
+def _opens(low: Ints, high: Ints, whole: Ints) -> Bools:
+    """Return whether bets are opened on each value: not on one that half of the baseline equals, which tells little."""
+    return np.asarray(2 * (high - low) <= whole, np.bool_)
+
+
+def _sums(gain: Floats, start: float, stakes: Floats) -> list[float]:
+    """Return M_t = (M_(t-1) + stake_t) L_t for every t, from M_0 = start."""
+    each = zip(stakes.tolist(), gain.tolist(), strict=True)
+    return list(accumulate(each, lambda m, bet: (m + bet[0]) * bet[1], initial=start))[1:]
 
 
 def _follow(work: RankState, rank: Floats, gain: Floats, position: int) -> None:

@@ -17,7 +17,7 @@ from visutility.monitor.state import Floats, Ints, StreamState
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level
 
-_BASELINE = ("count", "hold", "edges", "ties", "below", "kept", "kept_below")  # what each part of the season has
+_BASELINE = ("count", "hold", "edges", "below", "kept", "kept_below")  # what each part of the season has
 _SHARED = tuple(one.name for one in fields(RankState) if one.name not in ("seen", *_BASELINE))
 
 
@@ -29,7 +29,6 @@ class SeasonalState(StreamState):
     count: Ints  # (p, s)
     hold: Ints  # (p, s)
     edges: Floats  # (e, p, s)
-    ties: NDArray[Any]  # (e, p, s)
     below: NDArray[Any]  # (e, p, s)
     kept: Ints  # (p, s)
     kept_below: NDArray[Any]  # (e, p, s)
@@ -65,6 +64,7 @@ class Seasonal(StepDetector[SeasonalState]):
 
     name: ClassVar[str] = "seasonal"
     state_type: ClassVar[type[SeasonalState]] = SeasonalState
+    state_version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         StepDetector.__post_init__(self)
