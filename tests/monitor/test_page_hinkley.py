@@ -223,3 +223,22 @@ def test_a_limit_a_tenth_too_low_breaks_the_promise():
     broken = PageHinkley(arl=(math.expm1(h) - h) / y, warning=1.0)
     assert alarmed(right, FAMILIES["normal"], runs, steps, "long") <= most
     assert alarmed(broken, FAMILIES["normal"], runs, steps, "long") > most
+
+
+def test_one_value_far_on_the_better_side_does_not_make_every_later_one_an_alarm():
+    values = 1e6 + rng(5, "dropout").standard_normal(6000)
+    values[2500] = 0.0
+    detector = PageHinkley()
+    _, said = detector.update(detector.init(1), values)
+    assert np.count_nonzero(said.level == Level.ALARM) <= 1
+
+
+def test_after_an_alarm_the_classical_form_keeps_its_limit():
+    detector = PageHinkley(slack=0.1, limit=20.0)
+    state, said = detector.update(
+        detector.init(1), rng(6, "classical").standard_normal(3000) + np.repeat([0.0, 3.0], 1500)
+    )
+    alarms = said.level == Level.ALARM
+    assert np.count_nonzero(alarms) > 10
+    assert (said.limit[alarms] == 20.0).all()
+    assert state.centre.tolist() == [0.1]

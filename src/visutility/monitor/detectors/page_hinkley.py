@@ -17,6 +17,7 @@ from visutility.monitor.detector import Level
 from visutility.monitor.excursions import (
     ExcursionDetector,
     ExcursionState,
+    drop,
     exponent,
     exponent_of_errors,
     gather,
@@ -86,6 +87,16 @@ class PageHinkley(ExcursionDetector):
 
         used, level = run_lane(work, values, self.sign, renew, moving=True)
         return used, level, float(work.score[0]), float(work.limits[1, 0])
+
+    def restart(self, work: ExcursionState, row: int) -> None:
+        """Forget the excursion. The next value has scale and limits learnt anew, from what is left and itself.
+
+        Otherwise one value far on the better side, which moves the mean at once and the scale only later, could make
+        every later value an alarm, whose excursions are dropped, so that nothing is ever learnt again.
+        """
+        drop(work, row)
+        if math.isfinite(work.limits[1, row]):
+            work.due[row] = 0.0
 
     def relearn(self, work: ExcursionState, rows: Ints) -> None:
         """Learn scale and limits of these rows from all of their values."""
