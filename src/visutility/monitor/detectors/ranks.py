@@ -46,6 +46,7 @@ class RankState(StreamState):
     average: Floats  # (m, s) exponential averages of past ranks - 1/2
     cross: Floats  # (m, s) sums of a rank - 1/2 times the average before it
     power: Floats  # (s,) sum of squares of ranks - 1/2
+    ranked: Ints  # (s,) how many ranks these sums are of
     inflation: NDArray[np.uint8]  # (s,) index into INFLATIONS
     best: Floats  # (s,) the largest product of one bet's L over all starting points: CUSUM
     since: Ints  # (s,) the position that product starts at
@@ -54,6 +55,7 @@ class RankState(StreamState):
     kept_below: NDArray[np.uint32]  # (e, s)
     kept_cross: Floats  # (m, s)
     kept_power: Floats  # (s,)
+    kept_ranked: Ints  # (s,)
 
 
 @final
@@ -66,7 +68,7 @@ class Ranks(StepDetector[RankState]):
     points, and the alarm comes when the mean of M over five bets reaches 1.5 `arl` (the score, which is two thirds of
     it, `arl`). The baseline is the stream's own past, the reference window included where one is given; the first
     `learning` values are only learnt from. Where ranks depend on the ranks before them, the bets are tempered by the
-    measured inflation of the variance. A warning comes at `warning` times `arl`. 1,777 bytes a stream.
+    measured inflation of the variance. A warning comes at `warning` times `arl`. 1,793 bytes a stream.
     """
 
     arl: float = 1e6
@@ -117,6 +119,7 @@ class Ranks(StepDetector[RankState]):
             average=np.zeros((len(_SPANS), n)),
             cross=np.zeros((len(_SPANS), n)),
             power=few.copy(),
+            ranked=np.zeros(n, np.int64),
             inflation=np.zeros(n, np.uint8),
             best=few.copy(),
             since=np.zeros(n, np.int64),
@@ -125,6 +128,7 @@ class Ranks(StepDetector[RankState]):
             kept_below=np.zeros(many, np.uint32),
             kept_cross=np.zeros((len(_SPANS), n)),
             kept_power=few.copy(),
+            kept_ranked=np.zeros(n, np.int64),
         )
 
     def learn(self, references: Sequence[Floats]) -> RankState:
@@ -183,6 +187,7 @@ class Ranks(StepDetector[RankState]):
             work.below[:, row] = work.kept_below[:, row]
             work.cross[:, row] = work.kept_cross[:, row]
             work.power[row] = work.kept_power[row]
+            work.ranked[row] = work.kept_ranked[row]
         for array in (work.wealth, work.score, work.best, work.since, work.total):
             array[..., row] = 0
 
@@ -246,6 +251,7 @@ class Ranks(StepDetector[RankState]):
         work.cross[:] += rank * work.average
         work.average[:] += (rank - work.average) / _SPANS[:, None]
         work.power[:] += rank * rank
+        work.ranked[:] += 1
         work.count[:] = np.minimum(work.count + 1, FULL)
         due = np.flatnonzero(work.count % _PIECE == 0)
         if len(due):
@@ -284,7 +290,7 @@ class Ranks(StepDetector[RankState]):
         """
         _keep(work, rows[work.best[rows] < _CALM])
         rows = rows[work.score[rows] < self.arl ** (2.0 / 3.0)]
-        n = np.maximum(work.count[rows] - EDGES, 1)
+        n = np.maximum(work.ranked[rows], 1)
         excess = 2.0 * _SPANS[:, None] * work.cross[:, rows] / np.maximum(work.power[rows], 1e-9 * n)
         error = 2.0 * _SPANS[:, None] / np.sqrt((2.0 * _SPANS[:, None] - 1.0) * n)
         sure = np.where(excess > _SURE * np.clip(n / _OLD, 0.5, 1.0) * error, excess, 0.0)
@@ -310,6 +316,7 @@ def _keep(work: RankState, rows: Ints) -> None:
     work.kept_below[:, rows] = work.below[:, rows]
     work.kept_cross[:, rows] = work.cross[:, rows]
     work.kept_power[rows] = work.power[rows]
+    work.kept_ranked[rows] = work.ranked[rows]
 
 
 def _ranks(low: Ints, high: Ints, whole: Ints) -> Floats:
@@ -369,6 +376,7 @@ def _remember(work: RankState, rank: Floats) -> None:
         work.cross[at, 0] = np.add.accumulate(products)[-1]
         work.average[at, 0] = past[-1]
     work.power[0] = np.add.accumulate(np.concatenate((work.power[:1], rank * rank)))[-1]
+    work.ranked[0] += len(rank)
 
 
 def _pull(span: float) -> Callable[[float, float], float]:
