@@ -6,6 +6,7 @@ import pytest
 from visutility.core.errors import InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor import Dependent, Fleet, Level, Ranks, make_detector
+from visutility.monitor.detectors.auto import SCORES
 
 AUTO = make_detector()
 
@@ -89,6 +90,62 @@ def test_a_stream_counts_as_errors_until_its_first_other_value(direction):
     alone, _ = detector.update(detector.init(1), [0.0, 1.0, 0.0, 1.0, 0.5, 0.0])
     assert alone.kind.tolist() == [1]
     assert detector.save(alone) == detector.save(type(alone)(**{n: a[..., :1] for n, a in columns(state)}))
+
+
+BREAKS = {
+    "scores of another size": (0.0, lambda draw, n: 5.0 + draw.standard_normal(n), "rise"),
+    "losses": (0.0, lambda draw, n: draw.beta(3, 7, n), "rise"),
+    "accuracies of windows": (1.0, lambda draw, n: draw.beta(30, 70, n), "fall"),
+    "counts": (0.001, lambda draw, n: draw.poisson(3.0, n), "rise"),
+    "large losses half of the time": (0.05, lambda draw, n: 0.9 * errors(draw, n, 0.5), "rise"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_breakdown_that_brings_the_first_value_other_than_0_and_1_is_seen(name):
+    """One alarm each: what comes after it is the new normal, of whatever kind."""
+    rate, worse, direction = BREAKS[name]
+    draw = rng(0, "break", name)
+    values = np.concatenate([errors(draw, (10, 2000), rate), worse(draw, (10, 900))], 1)
+    state, alarms = watched(values, direction=direction)
+    assert median_delay(alarms, 2000) <= 30
+    assert [len(found) for found in alarms] == [1] * 10
+    assert (state.kind == SCORES).all()
+
+
+def test_one_stray_value_does_not_hide_a_rise_of_errors():
+    draw = rng(0, "stray")
+    values = np.concatenate([errors(draw, (10, 2000), 0.05), np.full((10, 1), 0.5), errors(draw, (10, 200), 0.05)], 1)
+    state, alarms = watched(np.concatenate([values, errors(draw, (10, 100), 0.6)], 1))
+    assert median_delay(alarms, 2201) <= 40
+    assert not any((found < 2201).any() for found in alarms)
+    told = AUTO.explain(state, 0)
+    assert told.startswith("0/1 values until lately: bets on more errors than predicted for 211 more values, then on r")
+
+
+@pytest.mark.parametrize("direction", ["rise", "fall"])
+@pytest.mark.parametrize("learning", [60, 200])
+def test_a_stream_that_stops_being_0_and_1_gives_the_same_however_it_is_cut(direction, learning):
+    """Whole, value by value, beside others, interleaved, and saved half-way: the same verdicts and bits."""
+    draw = rng(0, "turns", direction, learning)
+    later = np.concatenate([draw.random((3, 150)), errors(draw, (3, 100), 0.5), draw.random((3, 300)) + 0.4], 1)
+    values = np.concatenate([errors(draw, (3, 400), [[0.1], [0.0], [0.4]]), later], 1)
+    values[1:, 400:450] = 0.0
+    detector = make_detector("auto", direction=direction, arl=500.0, learning=learning)
+    together, said = detector.update(detector.init(3), values)
+    assert {verdict.stream for verdict in said} == {0, 1, 2}
+    ids = np.tile(np.arange(3), values.shape[1])
+    mixed, found = detector.update(detector.init(3), values.T.ravel(), ids)
+    assert list(found) == list(said)
+    assert detector.save(mixed) == detector.save(together)
+    for at in range(3):
+        whole, of_whole = detector.update(detector.init(1), values[at])
+        assert [verdict._replace(stream=at) for verdict in of_whole] == [v for v in said if v.stream == at]
+        for cut in (401, 430, 520, 900):
+            part, first = detector.update(detector.init(1), values[at, :cut])
+            part, second = detector.update(detector.load(detector.save(part)), values[at, cut:])
+            assert [*first, *second] == list(of_whole)
+            assert detector.save(part) == detector.save(whole)
 
 
 def columns(state):

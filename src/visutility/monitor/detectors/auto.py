@@ -1,7 +1,8 @@
 """The default: looks at each stream's values and watches it with the detector that suits them, and says why.
 
 0/1 values (errors) go to `dependent`, which weighs models of how errors hang together as it goes; any other values
-(losses, scores) go to `ranks`. A stream counts as 0/1 until its first other value. `docs/detector-auto.md`.
+(losses, scores) go to `ranks`. A stream counts as 0/1 until its first other value; one that was 0/1 for long stays with
+`dependent` while `ranks` learns, as that value may be the breakdown itself. `docs/detector-auto.md`.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,14 @@ from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level, Verdict
 
 MARGIN = 1.25  # on 0/1 values the stake is won that many times `arl`: a rate is not drawn at random
-ERRORS, SCORES = 0, 1
+ERRORS, SCORES, BOTH = 0, 1, 2
+_GOLDEN = 0.6180339887498949  # its multiples are spread evenly over [0, 1), modulo 1
 _PARTS: tuple[tuple[str, type[StreamState]], ...] = (("errors", DependentState), ("scores", RankState))
 
 AutoState: Any = make_dataclass(
     "AutoState",
-    [("kind", NDArray[np.uint8])]  # (s,) ERRORS or SCORES
+    [("kind", NDArray[np.uint8])]  # (s,) ERRORS, SCORES, or BOTH: still watched as errors, learnt as scores
+    + [("mixed", Ints)]  # (s,) values since the first that was not 0 or 1, while BOTH
     + [
         (f"{part}_{field.name}", NDArray[Any])
         for part, state in _PARTS
@@ -42,7 +45,7 @@ class Auto(StepDetector[Any]):
     """Alarm when a stream got worse than its own past: errors, losses or scores, independent or not.
 
     No reference window is needed: the first `learning` values are only learnt from. `explain` says in words which
-    detector a stream got, and why. A warning comes at `warning` times `arl`. 2,600 bytes a stream.
+    detector a stream got, and why. A warning comes at `warning` times `arl`. 2,427 bytes a stream.
     """
 
     arl: float = 1e6
@@ -51,6 +54,7 @@ class Auto(StepDetector[Any]):
 
     name: ClassVar[str] = "auto"
     state_type: ClassVar[type[Any]] = AutoState
+    state_version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         StepDetector.__post_init__(self)
@@ -73,6 +77,7 @@ class Auto(StepDetector[Any]):
         state: Any = AutoState(
             seen=np.zeros(n, np.int64),
             kind=np.zeros(n, np.uint8),
+            mixed=np.zeros(n, np.int64),
             **_prefixed("errors", self._errors().fresh(n)),
             **_prefixed("scores", self._scores().fresh(n)),
         )
@@ -97,46 +102,55 @@ class Auto(StepDetector[Any]):
     def step(self, work: Any, values: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
         """Advance the first rows by one value each."""
         a = len(values)
-        kind = work.kind[:a]
-        kind[~self._binary(values)] = SCORES
-        scores = kind == SCORES
-        if not scores.any():
+        kind, other = work.kind[:a], ~self._binary(values)
+        kind[(kind == BOTH) & (work.mixed[:a] >= self._scores().learning)] = SCORES
+        if not (kind.any() or other.any()):
             return self._errors().step(_view(work, ERRORS), self._error(values))
-        if scores.all():
+        self._turn(work, np.flatnonzero(other & (kind == ERRORS)))
+        if (kind == SCORES).all():
             return self._scores().step(_view(work, SCORES), values)
         levels, found, limits = np.zeros(a, np.int8), np.zeros(a), np.zeros(a)
-        for which, rows in ((ERRORS, np.flatnonzero(~scores)), (SCORES, np.flatnonzero(scores))):
+        rounded = self._rounded(values, work.seen[:a])
+        for which, detector, own in ((SCORES, self._scores(), values), (ERRORS, self._errors(), rounded)):
+            rows = np.flatnonzero(kind != (ERRORS if which == SCORES else SCORES))
             whole = _view(work, which)
             part = take(whole, rows)
-            said = (
-                self._errors().step(part, self._error(values[rows]))
-                if which == ERRORS
-                else self._scores().step(part, values[rows])
-            )
+            said = detector.step(part, own[rows])
             put(whole, rows, part)
-            levels[rows], found[rows], limits[rows] = said
+            levels[rows], found[rows], limits[rows] = said  # of BOTH, what is said of errors: it comes last
+        work.mixed[:a] += kind == BOTH
         return levels, found, limits
 
     def run(self, work: Any, values: Floats) -> tuple[int, Level, float, float]:
         """Advance row 0 through the values until something is to be said."""
-        errors = 0
+        done = 0
         if work.kind[0] == ERRORS:
             other = np.flatnonzero(~self._binary(values))
-            errors = int(other[0]) if len(other) else len(values)
-            if errors:
-                said = self._errors().run(_view(work, ERRORS), self._error(values[:errors]))
-                if said[1] != Level.OK or errors == len(values):
+            done = int(other[0]) if len(other) else len(values)
+            if done:
+                said = self._errors().run(_view(work, ERRORS), self._error(values[:done]))
+                if said[1] != Level.OK or done == len(values):
                     return said
-            work.kind[0] = SCORES
-        used, level, score, limit = self._scores().run(_view(work, SCORES, errors), values[errors:])
-        return errors + used, level, score, limit
+            self._turn(work, np.zeros(1, np.int64))
+        if work.kind[0] == BOTH and (left := self._scores().learning - int(work.mixed[0])):
+            piece = values[done : done + left]
+            rounded = self._rounded(piece, work.seen[0] + done + np.arange(len(piece)))
+            used, level, score, limit = self._errors().run(_view(work, ERRORS, done), rounded)
+            self._scores().run(_view(work, SCORES, done), piece[:used])  # has nothing to say: it stakes nothing yet
+            work.mixed[0] += used
+            done += used
+            if level != Level.OK or done == len(values):
+                return done, level, score, limit
+        work.kind[0] = SCORES
+        used, level, score, limit = self._scores().run(_view(work, SCORES, done), values[done:])
+        return done + used, level, score, limit
 
     def restart(self, work: Any, row: int) -> None:
         """Forget the winnings, and after an alarm what led to it, as the stream's detector does."""
-        if work.kind[row] == ERRORS:
-            self._errors().restart(_view(work, ERRORS), row)
-        else:
+        if work.kind[row] == SCORES:
             self._scores().restart(_view(work, SCORES), row)
+        else:
+            self._errors().restart(_view(work, ERRORS), row)
 
     def scores(self, state: Any) -> Floats:
         """Return what has been won against each stream."""
@@ -144,17 +158,17 @@ class Auto(StepDetector[Any]):
             self._errors().scores(_view(state, ERRORS)),
             self._scores().scores(_view(state, SCORES)),
         )
-        return np.where(state.kind == ERRORS, errors, scores)
+        return np.where(state.kind == SCORES, scores, errors)
 
     def evidence(self, state: Any, stream: int = 0) -> dict[str, float]:
         """Return the evidence of the stream's detector."""
-        if state.kind[stream] == ERRORS:
+        if state.kind[stream] != SCORES:
             return self._people(self._errors().evidence(_view(state, ERRORS), stream))
         return self._scores().evidence(_view(state, SCORES), stream)
 
     def learnt(self, state: Any, stream: int = 0) -> dict[str, float]:
         """Return what the stream's detector learnt."""
-        if state.kind[stream] == ERRORS:
+        if state.kind[stream] != SCORES:
             return self._people(self._errors().learnt(_view(state, ERRORS), stream))
         return self._scores().learnt(_view(state, SCORES), stream)
 
@@ -169,7 +183,11 @@ class Auto(StepDetector[Any]):
                 else f"they hang together: sums vary {left:.3g} times as much as independent ones, so bets are tempered"
             )
             return f"not all values are 0 or 1: bets on ranks among {known['baseline_size']:.0f} past values; {how}"
-        return f"0/1 values: bets on more errors than predicted; {_dependence(known)}"
+        head = "0/1 values: bets on more errors than predicted"
+        if state.kind[stream] == BOTH:
+            left = self._scores().learning - int(state.mixed[stream])
+            head = f"0/1 values until lately: bets on more errors than predicted for {left} more values, then on ranks"
+        return f"{head}; {_dependence(known)}"
 
     def _dense(self, work: Any, values: Floats) -> list[Verdict]:
         """Let each detector take its streams' rows of the batch at once; those that change kind go step by step."""
@@ -213,6 +231,15 @@ class Auto(StepDetector[Any]):
     def _error(self, oriented: Floats) -> Floats:
         """Return oriented 0/1 values so that 1 is worse."""
         return oriented if self.direction == "rise" else oriented + 1.0
+
+    def _rounded(self, oriented: Floats, positions: Ints) -> Floats:
+        """Return errors: a value between 0 and 1 is one as often as it is large, one outside is the nearer end."""
+        return (self._error(oriented) > (positions * _GOLDEN) % 1.0).astype(np.float64)
+
+    def _turn(self, work: Any, rows: Ints) -> None:
+        """Take note that these rows are not 0/1 after all: BOTH where `dependent` has learnt what is normal."""
+        work.kind[rows] = np.where(work.errors_age[rows] >= self._scores().learning, BOTH, SCORES)
+        work.mixed[rows] = 0
 
     def _people(self, numbers: dict[str, float]) -> dict[str, float]:
         """Return means of errors in the units of the stream."""
