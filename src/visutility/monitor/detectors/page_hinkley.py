@@ -30,6 +30,8 @@ from visutility.monitor.excursions import (
 from visutility.monitor.moments import moments
 from visutility.monitor.state import Floats, Ints
 
+_STALE = 1.5  # times the standard deviation that a scale was learnt from
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,17 @@ class PageHinkley(ExcursionDetector):
         return used, level, float(work.score[0]), float(work.limits[1, 0])
 
     def restart(self, work: ExcursionState, row: int) -> None:
-        """Forget the excursion. The next value has scale and limits learnt anew, from what is left and itself.
+        """Forget the excursion; the baseline is what it was before it.
 
-        Otherwise one value far on the better side, which moves the mean at once and the scale only later, could make
-        every later value an alarm, whose excursions are dropped, so that nothing is ever learnt again.
+        Where that varies much more than its scale says, the next value has it learnt anew: one value far on the better
+        side moves the mean at once, every later value is an alarm then, and what alarms is dropped and never counts.
         """
         drop(work, row)
-        if math.isfinite(work.limits[1, row]):
-            work.due[row] = 0.0
+        scale = float(work.scale[row])
+        if scale > 0.0 and not work.binary[row]:
+            _, _, sd, _ = moments(work.base[:, [row]])
+            if sd[0] * scale > _STALE:
+                work.due[row] = 0.0
 
     def relearn(self, work: ExcursionState, rows: Ints) -> None:
         """Learn scale and limits of these rows from all of their values."""
