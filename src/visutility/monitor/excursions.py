@@ -74,7 +74,7 @@ class ExcursionDetector(StepDetector[ExcursionState]):
         return (
             f"Measured, not proven: on independent values, with a baseline that starts with {reference_size} values "
             f"and grows with the stream, the mean time to a false alarm is about {self.arl:g} values or more. It does "
-            f"not hold for dependent values."
+            f"not hold for dependent values, nor where a few rare values are far larger than the others."
         )
 
     def oriented(self, values: Floats) -> Floats:
