@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detector import Level
+from visutility.monitor.ranges import ends, scaled, unscaled
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
 from visutility.monitor.steps import StepDetector
 
@@ -70,10 +71,7 @@ class Adwin(StepDetector[AdwinState]):
 
     def __post_init__(self) -> None:
         StepDetector.__post_init__(self)
-        if self.low is None or self.high is None:
-            raise InvalidSetting(
-                f"range [{self.low}, {self.high}] has an open end", hint="the bound needs low and high"
-            )
+        ends(self)
         if not 0.0 < self.delta < 1.0:
             raise InvalidSetting(f"delta {self.delta!r} is not in (0, 1)", hint="0.002 is the usual one")
         if not 1 <= self.block <= 10_000:
@@ -92,9 +90,7 @@ class Adwin(StepDetector[AdwinState]):
 
     def oriented(self, values: Floats) -> Floats:
         """Return the values scaled to [0, 1], larger is worse."""
-        low, high = self._ends()
-        scaled: Floats = (values - low if self.direction == "rise" else high - values) / (high - low)
-        return scaled
+        return scaled(self, values)
 
     def fresh(self, n: int) -> AdwinState:
         """Return the state of n streams with empty windows."""
@@ -170,7 +166,7 @@ class Adwin(StepDetector[AdwinState]):
         """Return how many values the window holds, their mean and their standard deviation."""
         if not state.filled[:, stream].any():
             return {"values": 0.0}
-        low, high = self._ends()
+        low, high = ends(self)
         cuts = self._cuts(state, np.array([stream]))
         sd = (high - low) * math.sqrt(float(cuts.spread[0]))
         return {"values": float(cuts.width[0]), "mean": self._people(cuts.mean[0]), "sd": sd}
@@ -225,13 +221,9 @@ class Adwin(StepDetector[AdwinState]):
         bears = np.divide(2.0 * np.abs(rise), below, out=np.zeros_like(rise), where=below > 0.0)
         return _Cuts(width, mean, spread, older, rise, bears * bears)
 
-    def _ends(self) -> tuple[float, float]:
-        return (0.0 if self.low is None else self.low), (1.0 if self.high is None else self.high)
-
     def _people(self, value: float) -> float:
         """Return an oriented value in the units of the stream."""
-        low, high = self._ends()
-        return float(low + (high - low) * value if self.direction == "rise" else high - (high - low) * value)
+        return float(unscaled(self, value))
 
 
 def _first(level: int) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.monitor.detector import AbstractDetector, Level
+from visutility.monitor.ranges import ends, scaled, unscaled
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
 from visutility.monitor.stats import mean_upper
 from visutility.monitor.steps import StepDetector
@@ -61,8 +62,7 @@ class EDetector(StepDetector[BettingState]):
 
     def __post_init__(self) -> None:
         AbstractDetector.__post_init__(self)
-        if self.low is None or self.high is None:
-            raise InvalidSetting(f"range [{self.low}, {self.high}] has an open end", hint="bets need low and high")
+        ends(self)
         if not 1.0 < self.arl <= 1e100:
             raise InvalidSetting(f"arl {self.arl!r} is not in (1, 1e100]", hint="give the mean run length in values")
         if not 0.0 < self.delta < 1.0:
@@ -82,9 +82,7 @@ class EDetector(StepDetector[BettingState]):
 
     def oriented(self, values: Floats) -> Floats:
         """Return the values scaled to [0, 1], larger is worse."""
-        low, high = self._ends()
-        scaled: Floats = (values - low if self.direction == "rise" else high - values) / (high - low)
-        return scaled
+        return scaled(self, values)
 
     def fresh(self, n: int) -> BettingState:
         """Raise `EmptyWindow`: the bound comes from a reference window alone."""
@@ -199,13 +197,9 @@ class EDetector(StepDetector[BettingState]):
         levels[score >= self.arl] = Level.ALARM
         return levels
 
-    def _ends(self) -> tuple[float, float]:
-        return (0.0 if self.low is None else self.low), (1.0 if self.high is None else self.high)
-
     def _people(self, value: float) -> float:
         """Return an oriented value in the units of the stream."""
-        low, high = self._ends()
-        return float(low + (high - low) * value if self.direction == "rise" else high - (high - low) * value)
+        return float(unscaled(self, value))
 
 
 def shares(bound: Floats) -> Floats:
