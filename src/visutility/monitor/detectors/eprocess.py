@@ -18,6 +18,7 @@ from visutility.monitor import large, universal
 from visutility.monitor.blocks import BLOCK, Closed, Singles, block_sums, dense, from_unit, on_grid, ragged
 from visutility.monitor.detector import AbstractDetector, Level, Values, Verdict, Verdicts
 from visutility.monitor.loops import ENOUGH, Loops, compiled
+from visutility.monitor.ranges import ends, scaled, unscaled
 from visutility.monitor.state import Bools, Floats, Ints, join, put, take
 from visutility.monitor.universal import BETS, TILTS, EProcessState
 
@@ -47,8 +48,7 @@ class EProcess(AbstractDetector[EProcessState]):
 
     def __post_init__(self) -> None:
         AbstractDetector.__post_init__(self)
-        if self.low is None or self.high is None:
-            raise InvalidSetting(f"range [{self.low}, {self.high}] has an open end", hint="bets need low and high")
+        ends(self)
         if not 1.0 < self.arl <= 1e12:
             raise InvalidSetting(
                 f"arl {self.arl!r} is not in (1, 1e12]", hint="an alarm within T values has probability T / arl"
@@ -66,9 +66,7 @@ class EProcess(AbstractDetector[EProcessState]):
 
     def oriented(self, values: Floats) -> Floats:
         """Return the values scaled to [0, 1], larger is worse."""
-        low, high = self._ends()
-        scaled: Floats = (values - low if self.direction == "rise" else high - values) / (high - low)
-        return scaled
+        return scaled(self, values)
 
     def fresh(self, n: int) -> EProcessState:
         """Return streams of which nothing is known."""
@@ -266,10 +264,10 @@ class EProcess(AbstractDetector[EProcessState]):
             "position": position.astype(np.float64),
             "score": score,
             "limit": np.full(len(score), self.arl),
-            "bet_mean": self._people(best),
+            "bet_mean": unscaled(self, best),
             "baseline_size": size,
-            "baseline_mean": self._people(part.total / np.maximum(size, 1.0)),
-            "baseline_rate": self._people(part.rate),
+            "baseline_mean": unscaled(self, part.total / np.maximum(size, 1.0)),
+            "baseline_rate": unscaled(self, part.rate),
             "regret": part.regret.astype(np.float64),
         }
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
@@ -285,16 +283,7 @@ class EProcess(AbstractDetector[EProcessState]):
 
     def _plain(self) -> bool:
         """Whether values need no scaling."""
-        return self._ends() == (0.0, 1.0) and self.direction == "rise"
-
-    def _ends(self) -> tuple[float, float]:
-        return (0.0 if self.low is None else self.low), (1.0 if self.high is None else self.high)
-
-    def _people(self, values: Floats) -> Floats:
-        """Return oriented values in the units of the stream."""
-        low, high = self._ends()
-        back: Floats = low + (high - low) * values if self.direction == "rise" else high - (high - low) * values
-        return back
+        return ends(self) == (0.0, 1.0) and self.direction == "rise"
 
 
 def _in_order(found: list[Verdict], ids: Ints, before: Ints) -> list[Verdict]:
