@@ -210,6 +210,45 @@ def test_an_improvement_starts_the_baseline_anew_so_that_its_end_is_seen():
     assert median_delay(Dependent(), streams, 6000) < 100
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("base", "outage", "long"), [(0.1, 1.0, 20), (0.1, 0.4, 300), (0.05, 1.0, 600)])
+def test_after_an_outage_that_ended_a_rise_is_seen(base, outage, long):
+    """What is learnt after the alarm begins with the end of the outage: a rise must not pass for one more."""
+    draw = rng(0, "outage", str(base), long)
+    parts = [(5000, base), (long, outage), (2500, base), (200, 0.5)]
+    streams = [np.concatenate([independent(draw, n, rate) for n, rate in parts]) for _ in range(20)]
+    found = alarms(Dependent(), streams)
+    assert sum(positions.min() < 5000 + long for positions in found) >= 19
+    assert median_delay(Dependent(), streams, 7500 + long) < 60
+    assert sum(positions.max() < 7500 + long for positions in found) <= 1
+
+
+@pytest.mark.slow
+def test_after_a_great_fall_a_rise_is_seen():
+    """A fall must be taken for one before the jumping rates have explained it."""
+    streams = [
+        np.concatenate([independent(rng(0, "great", at), 3000, 0.9, 2500, 0.1), independent(rng(1, at), 300, 0.5)])
+        for at in range(20)
+    ]
+    assert sum(len(found) == 0 or found[-1] < 5500 for found in alarms(Dependent(), streams)) <= 2
+
+
+def test_the_end_of_an_outage_is_forgotten_and_one_long_stream_forgets_the_same():
+    """Forty ones raise an alarm after few of them; the rest would be a third of what is learnt until 96 values."""
+    draw = rng(0, "forgotten")
+    values = np.concatenate([independent(draw, 3000, 0.1), np.ones(40), independent(draw, 200, 0.1)])
+    detector = Dependent()
+    state, said = detector.update(detector.init(1), values)
+    assert [verdict.level for verdict in said][-1] is Level.ALARM
+    assert said.position[-1] < 3030
+    assert detector.learnt(state)["baseline_size"] < 180
+    assert detector.learnt(state)["baseline_mean"] < 0.2
+    by_one = detector.init(1)
+    for at in range(0, len(values), 3):
+        by_one, _ = detector.update(by_one, values[at : at + 3])
+    assert detector.save(by_one) == detector.save(state)
+
+
 def test_the_evidence_says_since_when_and_how_it_was():
     values = independent(rng(0, "evidence"), 4000, 0.1, 300, 0.6)
     detector = Dependent()

@@ -22,6 +22,7 @@ from visutility.monitor.detectors._rules import (
     TILTS,
     TOP,
     Rules,
+    halved,
     inflation_class,
 )
 from visutility.monitor.state import Floats
@@ -44,7 +45,7 @@ class _Known(NamedTuple):
 class Lane:
     """Row 0 of a `DependentState` in plain floats. `put` writes it back."""
 
-    __slots__ = ("best", "blend", "down", "drift", "inflation", "rules", "score", "since", "total", "up")
+    __slots__ = ("best", "blend", "down", "drift", "half", "inflation", "rules", "score", "since", "total", "up")
 
     def __init__(self, work: Any, rules: Rules) -> None:
         self.rules, self.blend = rules, _BlendLane(work)
@@ -53,6 +54,7 @@ class Lane:
         self.drift: list[float] = work.drift[:, 0].tolist()
         self.inflation, self.score = int(work.inflation[0]), float(work.score[0])
         self.best, self.since, self.total = float(work.best[0]), int(work.since[0]), float(work.total[0])
+        self.half = float(work.half[0])
 
     def put(self, work: Any) -> None:
         """Write back what changed."""
@@ -61,6 +63,7 @@ class Lane:
         work.drift[:, 0] = self.drift
         work.inflation[0], work.score[0] = self.inflation, self.score
         work.best[0], work.since[0], work.total[0] = self.best, self.since, self.total
+        work.half[0] = self.half
 
     def run(self, values: Floats, first: int, seen: int) -> tuple[int, Level, bool]:
         """Go through values[first:] until a verdict or a fall; value i has position `seen` + i.
@@ -73,11 +76,12 @@ class Lane:
             known = self.blend.take(x)
             fell = self._bet(x, age, known, seen + at)
             self._watch(x - known.rate)
+            over, self.half = halved(self.blend.age, self.blend.ones, self.half)
             if self.score >= arl:
                 return at + 1, Level.ALARM, False
             if self.score >= warn > before:
                 return at + 1, Level.WARNING, False
-            if fell >= self.rules.fall:
+            if over or fell >= self.rules.fall:
                 return at + 1, Level.OK, True
         return len(values), Level.OK, False
 

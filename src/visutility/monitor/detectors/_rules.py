@@ -8,7 +8,7 @@ from visutility.core.errors import InvalidSetting
 
 TILTS = (0.08, 0.17, 0.38, 0.85, 2.0)  # how far each bet raises the predicted rate, in standard deviations of one value
 SHARES = (0.08, 0.32, 0.26, 0.24, 0.1)  # of each bet in the stake
-DROPS = (0.08, 0.17, 0.36)  # how far the bets on a fall lower it
+DROPS = (0.08, 0.17, 0.36, 1.0)  # how far the bets on a fall lower it; the last outruns the jumping rates
 DROP_SHARE = 1.0 / 3.0  # of each of these in theirs
 PATIENCE = 100.0  # a fall counts at that many times the limit of a rise: it asks for nobody
 SHIFT = 1  # the bet that tells since when
@@ -23,6 +23,10 @@ MEMORY = 1.0 - 1.0 / 4096.0  # of what is measured
 DUE = 64.0  # values between measurements
 CLASSES = 8.0  # classes of inflation to a unit
 MOST = 63  # the last class
+YOUNGEST, OLDEST = 16.0, 4096.0  # ages from and up to which, at each power of 2, halves are compared after an alarm
+HALVES = frozenset(2.0**power for power in range(4, 13))
+WORSE = 2.0  # times the errors of the second half that the first must hold to be taken for the end of an outage
+SEEN = 8.0  # and errors by which it must hold more
 
 
 class Rules(NamedTuple):
@@ -51,6 +55,17 @@ def rules(arl: float, learning: int, warning: float) -> Rules:
         raise InvalidSetting(f"warning {warning!r} is not in (0, 1]", hint="a share of arl; 1 for none")
     calm = tuple(max(arl ** (-at / CLASSES), 1e-100) for at in range(MOST + 1))
     return Rules(arl, learning, warning * arl, PATIENCE * arl, GROWN * learning, calm)
+
+
+def halved(age: float, ones: float, half: float) -> tuple[bool, float]:
+    """Return whether what was learnt began with the end of an outage, and what to remember for twice that age.
+
+    `half` is the number of ones at half the age, -1 where nobody asks.
+    """
+    if age not in HALVES or half < 0.0:
+        return False, half
+    over = age > YOUNGEST and half >= WORSE * (ones - half) and half - (ones - half) >= SEEN
+    return over, -1.0 if age == OLDEST else ones
 
 
 def inflation_class(crosses: Sequence[float], power: float, count: float) -> int:

@@ -29,6 +29,7 @@ from visutility.monitor.detectors._rules import (
     TILTS,
     TOP,
     Rules,
+    halved,
     inflation_class,
     rules,
 )
@@ -44,9 +45,9 @@ _SHARES, _SPANS = np.array(SHARES)[:, None], np.array(SPANS)[:, None]
 
 @dataclass(frozen=True, slots=True)
 class DependentState(BlendState):
-    """Five bets on a rise, then three on a fall. Values are oriented: in [0, 1], larger is worse."""
+    """Five bets on a rise, then four on a fall. Values are oriented: in [0, 1], larger is worse."""
 
-    wealth: Floats  # (8, s) M, times the bet's share
+    wealth: Floats  # (9, s) M, times the bet's share
     drift: (
         Floats  # (6, s) of the errors of prediction: two averages, sums of products with them, of squares; their number
     )
@@ -55,6 +56,7 @@ class DependentState(BlendState):
     since: Ints  # (s,) the position that product starts at
     total: Floats  # (s,) the sum of the values from there on
     score: Floats  # (s,) the bets on a rise together
+    half: Floats  # (s,) after an alarm, the errors when half of what is learnt was; -1 once that is long ago
 
 
 @final
@@ -67,7 +69,7 @@ class Dependent(StepDetector[DependentState]):
     probability to the predicted one, c the stake: 0 for the first `learning` values, growing to 1 over six times as
     many, up to 6 on a stream that only its last value explains, and less where the errors of prediction still hang
     together. After an alarm, or a fall more certain than one, the stream is learnt anew. A warning comes at `warning`
-    times `arl`. 630 bytes a stream.
+    times `arl`. 649 bytes a stream.
     """
 
     arl: float = 1.25e6
@@ -78,6 +80,7 @@ class Dependent(StepDetector[DependentState]):
 
     name: ClassVar[str] = "dependent"
     state_type: ClassVar[type[DependentState]] = DependentState
+    state_version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         StepDetector.__post_init__(self)
@@ -122,6 +125,7 @@ class Dependent(StepDetector[DependentState]):
             since=np.zeros(n, np.int64),
             total=np.zeros(n),
             score=np.zeros(n),
+            half=np.full(n, -1.0),
         )
 
     def learn(self, references: Sequence[Floats]) -> DependentState:
@@ -140,8 +144,8 @@ class Dependent(StepDetector[DependentState]):
         warn = self._rules().warn
         levels[(score >= warn) & (before < warn)] = Level.WARNING
         levels[score >= self.arl] = Level.ALARM
-        fell = (sum_rows(work.wealth[_BETS:, :a]) >= self._rules().fall) & (levels == Level.OK)
-        for row in np.flatnonzero(fell).tolist():
+        fell = (sum_rows(work.wealth[_BETS:, :a]) >= self._rules().fall) | _over(work, a)
+        for row in np.flatnonzero(fell & (levels == Level.OK)).tolist():
             _anew(work, row)
         return levels, score, np.full(a, self.arl)
 
@@ -265,6 +269,14 @@ def _watch(work: DependentState, x: Floats, known: Prediction) -> None:
         work.inflation[row] = inflation_class(crosses, power, count)
 
 
+def _over(work: DependentState, a: int) -> Bools:
+    """Return which of the first rows were learnt from the end of an outage. Looks at the halves, in place."""
+    found = np.zeros(a, np.bool_)
+    for row in np.flatnonzero(work.half[:a] >= 0.0).tolist():
+        found[row], work.half[row] = halved(float(work.age[row]), float(work.ones[row]), float(work.half[row]))
+    return found
+
+
 def _drop(work: DependentState, row: int) -> None:
     """Forget the winnings of one row, in place."""
     for array in (work.wealth, work.best, work.since, work.total, work.score):
@@ -277,3 +289,4 @@ def _anew(work: DependentState, row: int) -> None:
     _drop(work, row)
     work.drift[:, row] = 0.0
     work.inflation[row] = 0
+    work.half[row] = 0.0
