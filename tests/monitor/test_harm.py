@@ -264,6 +264,24 @@ def test_an_alarm_of_a_fleet_is_an_alarm_and_no_p_value(alarm):
     assert judge_harm(np.array([alarm])[0]) == judge_harm(alarm)
 
 
+@pytest.mark.parametrize("alarm", [True, False])
+def test_an_alarm_in_an_array_without_dimensions_is_an_alarm_and_no_p_value(alarm):
+    assert judge_harm(np.array(alarm)) == judge_harm(alarm)
+
+
+def test_only_a_tolerance_with_a_unit_may_be_above_1():
+    with pytest.raises(InvalidSetting, match="tolerance 5 "):
+        judge_harm(True, estimate(0.8), tolerance=5)
+    prices = replace(estimate(14.0, reference=10.0), metric="mae")
+    assert judge_harm(True, prices, tolerance=5).kind is HarmKind.BENIGN
+
+
+@pytest.mark.parametrize("wrong", [{"drift": "yes"}, {"tolerance": "5%"}, {"level": None}, {"drift": np.ones(2)}])
+def test_what_is_no_number_is_refused(wrong):
+    with pytest.raises(InvalidSetting):
+        judge_harm(**{"drift": 0.5} | wrong)
+
+
 def test_one_failed_check_may_come_as_its_name():
     assert judge_harm(None, broken="black").broken == ("black",)
 

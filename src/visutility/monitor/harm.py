@@ -5,9 +5,11 @@ the labels say, is the data whole. The line between change and harm is that of P
 the reference's by more than a tolerance. `docs/harm.md` has the table.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Real
 from typing import Any, final
 
 import numpy as np
@@ -89,11 +91,14 @@ def judge_harm(
     get, in its units. Labels that established harm win over an estimate; labels that bound the risk below the
     threshold win over an estimate of harm; an estimate speaks where labels are silent. Probable harm asks for an
     estimated loss above the tolerance and an interval that excludes "no loss". Pure: reads no clock and keeps nothing.
-    Raises `InvalidSetting` for a tolerance, level or p-value outside [0, 1].
+    Raises `InvalidSetting` for a level, p-value or tolerance outside [0, 1]; only a tolerance of an estimated mean
+    absolute error, which has a unit, may be above 1.
     """
-    for name, value in (("tolerance", tolerance), ("level", level)):
-        if not 0.0 <= value <= 1.0 and not (name == "tolerance" and value > 0.0 and estimate is not None):
-            raise InvalidSetting(f"{name} {value!r} is not in [0, 1]", hint="give a share, such as 0.05")
+    with_unit = estimate is not None and estimate.metric == "mae"
+    for name, value, most in (("tolerance", tolerance, math.inf if with_unit else 1.0), ("level", level, 1.0)):
+        if not _is_from_0(value, most):
+            words = "a number from 0 on" if most > 1.0 else "in [0, 1]"
+            raise InvalidSetting(f"{name} {value!r} is not {words}", hint="give a number, such as 0.05")
     changed = _changed(drift, level)
     failed = (broken,) if isinstance(broken, str) else tuple(broken)
     kind, words = _kind(changed, estimate, risk, failed, tolerance)
@@ -103,11 +108,18 @@ def judge_harm(
 def _changed(drift: bool | np.bool_ | float | None, level: float) -> bool | None:
     if drift is None:
         return None
-    if isinstance(drift, (bool, np.bool_)):  # the second is what `verdicts.alarm` holds
-        return bool(drift)
-    if not 0.0 <= drift <= 1.0:
+    given: Any = drift
+    if isinstance(given, np.ndarray) and given.ndim == 0:
+        given = given.item()
+    if isinstance(given, (bool, np.bool_)):  # the second is what `verdicts.alarm` holds
+        return bool(given)
+    if not _is_from_0(given, 1.0):
         raise InvalidSetting(f"drift {drift!r} is no p-value", hint="give a bool, or a p-value in [0, 1]")
-    return bool(drift <= level)
+    return bool(given <= level)
+
+
+def _is_from_0(value: Any, most: float) -> bool:
+    return isinstance(value, Real) and bool(0.0 <= float(value) <= most)
 
 
 def _kind(
