@@ -120,6 +120,14 @@ def test_arrays_of_two_dimensions_have_names():
     assert list(sketch(fields).types) == ["a", "b"]
 
 
+def test_rows_keep_numbers_beside_text():
+    rows = [["north", x, 1, None, True] for x in X.tolist()]
+    found = sketch(rows)
+    assert list(found.types.values()) == ["text", "number", "number", "null", "boolean"]
+    moved = [[camera, x + 1.0, *rest] for camera, x, *rest in rows]
+    assert next(row for row in compare(rows, moved).columns if row.drifted).name == "1"
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int8, np.uint64, np.int64])
 def test_numbers_of_every_width(dtype):
     values = COUNT.astype(dtype)

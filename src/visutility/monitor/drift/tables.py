@@ -61,7 +61,8 @@ def tables(value: Any) -> Iterator[Any]:
 
 def _rows(value: Any) -> NDArray[Any]:
     try:
-        return np.asarray(value)
+        found = np.asarray(value)
+        return np.array(value, object) if found.dtype.kind in "US" else found  # numbers beside text stay numbers
     except ValueError as error:
         raise InvalidData(
             f"a {type(value).__name__} is not a table: {error}", hint="give all rows one length"
