@@ -40,6 +40,11 @@ def test_tables_in_every_format_are_streams_that_can_be_read_again(tmp_path):
             assert rows(window).to_pydict() == TABLE.to_pydict(), name
 
 
+def test_the_ending_says_how_fields_are_told_apart(tmp_path):
+    (tmp_path / "sales.tsv.csv").write_text("x,name\n1.0,a\n")
+    assert rows(read(tmp_path / "sales.tsv.csv")).column_names == ["x", "name"]
+
+
 def test_arrays_are_embeddings_images_or_tables(tmp_path):
     g = rng(0, "files")
     shapes = {"embedding": (5, 8), "images": (5, 6, 7)}

@@ -98,7 +98,8 @@ def _reader(path: Path) -> Any:
     if name.endswith(TEXT):
         from pyarrow import csv
 
-        return csv.open_csv(path, parse_options=csv.ParseOptions(delimiter="\t" if ".tsv" in name else ","))
+        delimiter = "\t" if name.endswith((".tsv", ".tsv.gz")) else ","
+        return csv.open_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter))
     from pyarrow import dataset
 
     form = "parquet" if path.is_dir() else ARROW[path.suffix.lower()]
