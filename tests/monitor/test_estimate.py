@@ -300,6 +300,14 @@ def test_what_does_not_fit_is_refused(reference):
             estimate_performance(scores, labels, scores, **wrong)
 
 
+def test_masked_scores_and_labels_are_refused(reference):
+    scores, labels = reference[0][:100], reference[1][:100]
+    hidden = np.ma.masked_greater(scores, 0.9)
+    for given in ((hidden, labels, scores), (scores, np.ma.masked_equal(labels, 1), scores), (scores, labels, hidden)):
+        with pytest.raises(InvalidObservation, match="masked"):
+            estimate_performance(*given)
+
+
 def test_one_current_row_and_one_class_are_enough(reference):
     found = estimate_performance(*reference, reference[0][:1])
     assert 0.0 <= found.low <= found.value <= found.high <= 1.0

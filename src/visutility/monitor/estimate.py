@@ -17,6 +17,7 @@ from scipy import special
 from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.monitor._calibration import isotonic, sharpness, tempered
 from visutility.monitor._transport import label_distance, learn_mixture, transport_gain, unexplained
+from visutility.monitor.detector import unmasked
 from visutility.monitor.state import Floats, Ints
 
 Metric = Literal["accuracy", "mae"]
@@ -95,7 +96,7 @@ def estimate_performance(
     is confidence for two classes, and for more a blend that looks which of the two the scores speak for. `seed`
     names the rows that stand for all where there are more than 1,000,000 scores; nothing else is random.
     Raises `InvalidSetting`, `EmptyWindow` below 30 labelled rows or without current ones, and `InvalidObservation` for
-    scores that are not finite or no probabilities, labels that are no classes, and shapes that do not fit.
+    scores that are not finite, masked or no probabilities, labels that are no classes, and shapes that do not fit.
     """
     if not 0.0 < level < 1.0:
         raise InvalidSetting(f"level {level!r} is not in (0, 1)", hint="0.95 is usual")
@@ -222,8 +223,9 @@ def _with_interval(found: _Found, metric: Metric, level: float, rows: tuple[int,
 
 def _numbers(values: ArrayLike, name: str) -> Floats:
     """Return finite numbers of one or two dimensions, or say which one is not."""
+    given = unmasked(values, name)
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidObservation(f"{name} does not hold numbers only", hint="pass an array of numbers") from None
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] < 2):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from visutility.core.errors import EmptyWindow, InvalidData, InvalidSetting
+from visutility.core.errors import EmptyWindow, InvalidData, InvalidObservation, InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor import compare
 from visutility.monitor.drift import DriftReport
@@ -193,6 +193,19 @@ def test_features_that_never_vary_are_left_out():
 def test_what_cannot_be_compared_is_refused(reference, current, error):
     with pytest.raises(error, match=r"window|array|values|finite"):
         compare(reference, current, "embedding")
+
+
+def masked(values):
+    return np.ma.masked_array(values, np.arange(values.size).reshape(values.shape) == 0)
+
+
+@pytest.mark.parametrize("hide", [masked, lambda values: [masked(row) for row in values]])
+def test_masked_values_are_refused_and_never_taken_for_what_the_mask_hides(hide):
+    values = np.zeros((60, 4))
+    for pair in ((hide(values), values), (values, hide(values))):
+        with pytest.raises(InvalidObservation, match="masked"):
+            compare(*pair, "embedding")
+    assert compare(np.ma.masked_array(values), values, "embedding").p_value == 1.0  # nothing is masked
 
 
 def test_unknown_settings_are_refused():

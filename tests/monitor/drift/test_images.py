@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from visutility.core.errors import EmptyWindow, InvalidData, InvalidImage
+from visutility.core.errors import EmptyWindow, InvalidData, InvalidImage, InvalidObservation
 from visutility.core.rng import rng
 from visutility.monitor import compare
 from visutility.monitor.drift import DriftReport, EmbeddingReference, ImageReference
@@ -238,6 +238,12 @@ def test_floats_in_another_range_are_broken_data(reference, current):
 def test_what_cannot_be_compared_is_refused(first, second, error):
     with pytest.raises(error):
         compare(first, second, "images")
+
+
+def test_masked_pixels_are_refused(reference, current):
+    for pair in ((np.ma.masked_less(reference, 9), current), (reference, np.ma.masked_less(current, 9))):
+        with pytest.raises(InvalidObservation, match="masked"):
+            compare(*pair, "images")
 
 
 def test_parts_of_another_length_are_refused(reference, current):

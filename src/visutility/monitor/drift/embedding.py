@@ -14,8 +14,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from visutility.core.errors import EmptyWindow, InvalidData
+from visutility.core.errors import EmptyWindow, InvalidData, InvalidObservation
 from visutility.core.rng import rng
+from visutility.monitor.detector import unmasked
 from visutility.monitor.drift.constant import Constants
 from visutility.monitor.drift.fdr import benjamini_hochberg
 from visutility.monitor.drift.fits import fitted
@@ -128,7 +129,8 @@ def compare_embedding(
     Vectors with values that are not finite are a "broken" finding and left out. The reference may be fitted before
     (`EmbeddingReference.fit`); one that comes again is recognised by its content.
 
-    Raises `InvalidData` for other shapes, and `EmptyWindow` for windows with fewer than 50 and 10 usable rows.
+    Raises `InvalidData` for other shapes, `InvalidObservation` for masked values, and `EmptyWindow` for windows with
+    fewer than 50 and 10 usable rows.
     """
     learnt = reference if isinstance(reference, EmbeddingReference) else fitted(EmbeddingReference.fit, reference, seed)
     values, kept, quality = usable(current, learnt.width)
@@ -267,7 +269,9 @@ def _log_distances(vectors: Floats, fold: tuple[Floats, Floats, Floats]) -> Floa
 
 def _matrix(values: NDArray[Any], which: str) -> Floats:
     try:
-        array = np.asarray(values)
+        array = np.asarray(unmasked(values, which))
+    except InvalidObservation:
+        raise
     except ValueError:
         raise InvalidData(f"{which} has rows of unequal length", hint="pass numbers of shape (rows, width)") from None
     if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiub":

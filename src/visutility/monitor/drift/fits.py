@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from visutility.monitor.detector import unmasked
+
 T = TypeVar("T")
 KEPT = 4
 _fits: OrderedDict[tuple[object, ...], Any] = OrderedDict()
@@ -18,6 +20,7 @@ def fitted(fit: Callable[[NDArray[Any], int], T], values: NDArray[Any], seed: in
 
     Costs a hash of the array's bytes. `fit` must be a pure function and its result immutable.
     """
+    unmasked(values, "reference")
     try:
         data = np.ascontiguousarray(values)
     except ValueError:  # rows of unequal length: `fit` says what it takes

@@ -104,8 +104,8 @@ def compare_images(
     one kind of `kinds` fits and no other does; `quality` has what makes them no pictures, and then nothing is named.
 
     Raises `InvalidImage` for arrays that are not images, `InvalidData` for embeddings or softmax vectors that do not
-    fit them, `EmptyWindow` for fewer than 50 and 10 of them. Images of another size or kind of number than the
-    reference's are broken data, not an error.
+    fit them, `InvalidObservation` for masked values, `EmptyWindow` for fewer than 50 and 10 of them. Images of another
+    size or kind of number than the reference's are broken data, not an error.
     """
     learnt = reference if isinstance(reference, ImageReference) else fitted(ImageReference.fit, reference, seed)
     images = pixels.shaped(current, "current")

@@ -12,7 +12,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from visutility.core.errors import InvalidImage
+from visutility.core.errors import InvalidImage, InvalidObservation
+from visutility.monitor.detector import unmasked
 from visutility.monitor.state import Bools, Floats
 
 Pixels = NDArray[np.float32]  # (n, h, w) or (n, h, w, 3) in [0, 1], or a little beyond
@@ -86,7 +87,9 @@ class Measured:
 def shaped(images: Any, which: str) -> NDArray[Any]:
     """Return images as an array (n, h, w) or (n, h, w, c). Raises `InvalidImage` for anything else."""
     try:
-        array = np.asarray(images)
+        array = np.asarray(unmasked(images, which))
+    except InvalidObservation:
+        raise
     except ValueError:
         raise InvalidImage(
             f"{which} has images of several sizes", hint="bring them to one size, or compare by size"
