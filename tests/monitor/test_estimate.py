@@ -231,6 +231,15 @@ def test_the_error_of_a_regression_is_the_error_at_predictions_like_these():
     assert 0.0 <= found.parts["beyond_reference"] < 0.1
 
 
+def test_the_interval_of_a_regression_does_not_depend_on_the_unit():
+    known, labels = prices(600, 0)
+    new, _ = prices(400, 1, mean=2.0)
+    in_euro, in_cent = (estimate_performance(by * known, by * labels, by * new, metric="mae") for by in (0.01, 1.0))
+    assert in_euro.parts["beyond_reference"] > 0.1
+    assert in_euro.model == pytest.approx(0.01 * in_cent.model)
+    assert in_euro.high == pytest.approx(0.01 * in_cent.high)
+
+
 # -- the contract ----------------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,10 @@ Method = Literal["auto", "confidence", "transport"]
 # Chosen on corruptions, models and class shares that the reported figures do not hold (docs/estimated-accuracy.md).
 _MOVED = 0.05  # distance of the labels said, beyond sampling, from which transport counts in full
 _EXPLAINED = (0.4, 0.6)  # part of the change that class shares do not explain: below not, above in full
-_DROP, _UNLIKE = 0.54, 0.016  # model error at 95 %: this part of the estimated change, this much at full unlikeness
+_DROP, _UNLIKE = (
+    0.54,
+    0.016,
+)  # model error at 95 %: this part of the estimated change, this much at full unlikeness (of the loss)
 _LUCK = 2.0  # rows
 _SMALLEST = 30  # labelled rows
 _BINS = 20  # of the predictions, in regression
@@ -213,8 +216,10 @@ def _regression(known: Floats, labels: Floats, new: Floats) -> _Found:
 def _with_interval(found: _Found, metric: Metric, level: float, rows: tuple[int, int]) -> Estimate:
     """Add sampling and model error, as if both were normal: each is z(level) of its standard deviation."""
     z = float(special.ndtri(0.5 + level / 2.0))
+    unit = 1.0 if metric == "accuracy" else found.reference
     sampling = z * math.sqrt(found.variance)
-    model = z / float(special.ndtri(0.975)) * (_DROP * abs(found.value - found.reference) + _UNLIKE * found.unlike)
+    unlike = _UNLIKE * unit * found.unlike
+    model = z / float(special.ndtri(0.975)) * (_DROP * abs(found.value - found.reference) + unlike)
     half, most = sampling + model, 1.0 if metric == "accuracy" else math.inf
     low, high = max(found.value - half, 0.0), min(found.value + half, most)
     ends = (found.value, low, high, metric, level, found.reference, rows)
