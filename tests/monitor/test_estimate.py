@@ -231,6 +231,23 @@ def test_the_error_of_a_regression_is_the_error_at_predictions_like_these():
     assert 0.0 <= found.parts["beyond_reference"] < 0.1
 
 
+def growing(n, seed, mean=0.0):
+    g = rng(seed, "growing", n)
+    x = mean + g.standard_normal(n)
+    return x, x + np.exp(0.5 * x) * g.standard_normal(n)
+
+
+@pytest.mark.parametrize("rows", [45, 59])
+def test_a_small_reference_sees_that_predictions_moved_where_the_error_is_larger(rows):
+    """binom.ppf(1e-6, 120, .9) = 91: an estimate that does not look at where predictions are covers about 5."""
+    inside = 0
+    for seed in range(120):
+        new, truth = growing(2000, seed, mean=1.0)
+        found = estimate_performance(*growing(rows, seed), new, metric="mae")
+        inside += found.low <= np.abs(new - truth).mean() <= found.high
+    assert inside >= stats.binom.ppf(1e-6, 120, 0.9)
+
+
 def test_the_interval_of_a_regression_does_not_depend_on_the_unit():
     known, labels = prices(600, 0)
     new, _ = prices(400, 1, mean=2.0)

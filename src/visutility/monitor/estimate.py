@@ -32,7 +32,8 @@ _DROP, _UNLIKE = (
 )  # model error at 95 %: this part of the estimated change, this much at full unlikeness (of the loss)
 _LUCK = 2.0  # rows
 _SMALLEST = 30  # labelled rows
-_BINS = 20  # of the predictions, in regression
+_BINS, _IN_BIN = 20, 10  # of the predictions, in regression: at most so many, of so many reference rows at least
+_COARSE = 2.0  # of how much losses differ between bins, times how far the predictions moved, without any bins
 
 
 @final
@@ -136,6 +137,7 @@ class _Found:
     variance: float  # from sampling both windows
     unlike: float  # in [0, 1], of the change that class shares do not explain
     parts: dict[str, float]
+    coarse: float = 0.0  # model error of the few bins that a small reference has
 
 
 def _classes(known: Floats, labels: Floats, new: Floats, method: Method, seed: int) -> _Found:
@@ -200,17 +202,21 @@ def _regression(known: Floats, labels: Floats, new: Floats) -> _Found:
     if known.ndim != 1:
         raise InvalidObservation(f"predictions have shape {known.shape}", hint="give one number a row, (n,)")
     losses = np.abs(known - labels)
-    bins = max(min(_BINS, len(known) // _SMALLEST), 1)
+    bins = min(_BINS, len(known) // _IN_BIN)
     edges = np.unique(np.quantile(known, np.arange(1, bins) / bins))
     where = [np.searchsorted(edges, values, side="right") for values in (known, new)]
     count = np.maximum(np.bincount(where[0], minlength=len(edges) + 1), 1)
     mean = np.bincount(where[0], losses, minlength=len(edges) + 1) / count
     spread = np.bincount(where[0], losses**2, minlength=len(edges) + 1) / count - mean**2
+    spread = np.maximum(spread, 0.0) * count / np.maximum(count - 1, 1)
     shares = np.bincount(where[1], minlength=len(edges) + 1) / len(new)
     variance = float((spread * shares).sum()) / len(new) + float((spread * shares**2 / count).sum())
     beyond = float(((new < known.min()) | (new > known.max())).mean())
-    value = float((mean * shares).sum())
-    return _Found(value, float(losses.mean()), "regression", max(variance, 0.0), beyond, {"beyond_reference": beyond})
+    value, reference = float((mean * shares).sum()), float(losses.mean())
+    before = count / len(known)
+    apart = math.sqrt(float((before * (mean - reference) ** 2).sum())) * 0.5 * float(np.abs(shares - before).sum())
+    coarse = _COARSE * (1.0 - bins / _BINS) * apart
+    return _Found(value, reference, "regression", variance, beyond, {"beyond_reference": beyond}, coarse)
 
 
 def _with_interval(found: _Found, metric: Metric, level: float, rows: tuple[int, int]) -> Estimate:
@@ -219,7 +225,7 @@ def _with_interval(found: _Found, metric: Metric, level: float, rows: tuple[int,
     unit = 1.0 if metric == "accuracy" else found.reference
     sampling = z * math.sqrt(found.variance)
     unlike = _UNLIKE * unit * found.unlike
-    model = z / float(special.ndtri(0.975)) * (_DROP * abs(found.value - found.reference) + unlike)
+    model = z / float(special.ndtri(0.975)) * (_DROP * abs(found.value - found.reference) + unlike + found.coarse)
     half, most = sampling + model, 1.0 if metric == "accuracy" else math.inf
     low, high = max(found.value - half, 0.0), min(found.value + half, most)
     ends = (found.value, low, high, metric, level, found.reference, rows)
