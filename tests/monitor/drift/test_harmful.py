@@ -5,6 +5,7 @@ from scipy import stats
 from visutility.core.errors import EmptyWindow, InvalidData
 from visutility.core.rng import rng
 from visutility.monitor import compare
+from visutility.monitor.drift import DriftReport
 from visutility.monitor.drift.harmful import confidence_drop, label_shift
 from visutility.monitor.drift.ranks import location_and_spread
 
@@ -79,12 +80,23 @@ def test_location_and_spread_keeps_its_level_with_ties_and_sees_both():
     assert location_and_spread(np.zeros(50), np.zeros(20)) == (1.0, 0.0)
 
 
+@pytest.mark.parametrize(("bad", "tested"), [(1, True), (95, False), (100, False)])
+def test_vectors_that_are_not_finite_are_broken_data_and_left_out(bad, tested):
+    g = rng(5, "nan")
+    current = softmax(g, 100)
+    current[:bad] = np.nan
+    report = compare(softmax(g, 500), current, "softmax")
+    assert (report.status, report.drifted) == ("data broken", False)
+    assert report.quality[0].share == pytest.approx(bad / 100)
+    assert (report.p_value < 1.0, len(report.columns)) == (tested, 2 if tested else 0)
+    assert DriftReport.from_json(report.to_json()) == report
+
+
 @pytest.mark.parametrize(
     ("reference", "current", "error"),
     [
         (np.zeros((60, 3)), np.full((20, 3), 1 / 3), InvalidData),  # sums of 0
         (np.full((60, 3), 1 / 3), np.full((20, 2), 1 / 2), InvalidData),  # another model
-        (np.full((60, 3), 1 / 3), np.full((20, 3), np.nan), InvalidData),
         (np.full((60, 3), 1 / 3), np.array([[2.0, -1.0, 0.0]] * 20), InvalidData),  # logits
         (np.ones((60, 1)), np.ones((20, 1)), InvalidData),
         (np.full((40, 3), 1 / 3), np.full((20, 3), 1 / 3), EmptyWindow),

@@ -240,6 +240,21 @@ def test_what_cannot_be_compared_is_refused(first, second, error):
         compare(first, second, "images")
 
 
+@pytest.mark.parametrize("bad", [1, 7, 95])
+def test_what_a_model_says_of_broken_images_is_broken_too_and_left_out(reference, current, bad):
+    vectors, odds = project(current), soft(current)
+    vectors[:bad] = odds[:bad] = np.nan
+    pairs = {"embeddings": (project(reference), vectors), "softmax": (soft(reference), odds)}
+    images = current / 255.0
+    report = compare(reference / 255.0, images, "images", **pairs)  # the model alone broke
+    assert (report.status, report.drifted) == ("data broken", False)
+    assert [finding.share for finding in report.quality] == [bad / 100] * 2
+    images[:bad] = np.nan
+    report = compare(reference / 255.0, images, "images", **pairs)
+    assert {finding.check for finding in report.quality} == {"not finite"}  # and no repeats of one another
+    assert report.status == "data broken"
+
+
 def test_masked_pixels_are_refused(reference, current):
     for pair in ((np.ma.masked_less(reference, 9), current), (reference, np.ma.masked_less(current, 9))):
         with pytest.raises(InvalidObservation, match="masked"):

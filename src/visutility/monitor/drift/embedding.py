@@ -126,14 +126,18 @@ def compare_embedding(
 ) -> DriftReport:
     """Compare windows of embeddings, (m, d) and (n, d).
 
-    Vectors with values that are not finite are a "broken" finding and left out. The reference may be fitted before
+    Vectors with values that are not finite are a "broken" finding and left out; where fewer than 10 others are left,
+    nothing is tested. The reference may be fitted before
     (`EmbeddingReference.fit`); one that comes again is recognised by its content.
 
     Raises `InvalidData` for other shapes, `InvalidObservation` for masked values, and `EmptyWindow` for windows with
-    fewer than 50 and 10 usable rows.
+    fewer than 50 and 10 rows.
     """
     learnt = reference if isinstance(reference, EmbeddingReference) else fitted(EmbeddingReference.fit, reference, seed)
     values, kept, quality = usable(current, learnt.width)
+    rows = learnt.rows, len(current)
+    if len(values) < LEAST_CURRENT:
+        return untested("embedding", rows, quality, level)
     found = learnt.test(values)
     drifted = found.p_value <= level
     return DriftReport(
@@ -141,7 +145,7 @@ def compare_embedding(
         drifted=drifted,
         p_value=found.p_value,
         level=level,
-        rows=(learnt.rows, len(current)),
+        rows=rows,
         verdict=_words(found, drifted),
         columns=rows_of(learnt, found, level),
         quality=quality,
@@ -151,7 +155,10 @@ def compare_embedding(
 
 
 def usable(current: NDArray[Any], width: int) -> tuple[Floats, NDArray[np.int64], tuple[Finding, ...]]:
-    """Return the finite rows of vectors (n, d) in float64, their indices, and a finding about the others."""
+    """Return the finite rows of vectors (n, d) in float64, their indices, and a finding about the others.
+
+    They may be fewer than `LEAST_CURRENT` where there is a finding; raises `EmptyWindow` where there is none.
+    """
     values = _matrix(current, "current")
     if values.shape[1] != width:
         raise InvalidData(
@@ -165,8 +172,15 @@ def usable(current: NDArray[Any], width: int) -> tuple[Floats, NDArray[np.int64]
         words = f"{bad} of {len(values)} vectors have values that are not finite, or beyond {LARGEST:g}"
         quality = (Finding("not finite", "", "broken", bad / len(values), words),)
         values = values[kept]
-    _enough(len(values), "current", LEAST_CURRENT)
+    if not quality:
+        _enough(len(values), "current", LEAST_CURRENT)
     return values, kept, quality
+
+
+def untested(kind: str, rows: tuple[int, int], quality: tuple[Finding, ...], level: float) -> DriftReport:
+    """Return the report of a window whose data are too broken to be compared; the first finding says why."""
+    verdict = f"Data broken, not compared: {quality[0].detail}."
+    return DriftReport(kind, False, 1.0, level, rows, verdict, quality=quality, status=status_of(False, quality))
 
 
 def checked(values: NDArray[Any], which: str, least: int) -> Floats:

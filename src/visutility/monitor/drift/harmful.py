@@ -9,21 +9,30 @@ from scipy import special
 
 from visutility.core.errors import InvalidData
 from visutility.core.rng import rng
-from visutility.monitor.drift.embedding import LEAST_CURRENT, LEAST_REFERENCE, checked, most_shifted
+from visutility.monitor.drift.embedding import (
+    LEAST_CURRENT,
+    LEAST_REFERENCE,
+    checked,
+    most_shifted,
+    untested,
+    usable,
+)
 from visutility.monitor.drift.ranks import with_fdr
-from visutility.monitor.drift.report import ColumnDrift, DriftReport, Histogram, status_of
+from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram, status_of
 from visutility.monitor.state import Floats
 
 DRAWS = 4999
+NAMES = "confidence", "predicted labels"
 
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxOutcome:
-    """The p-values of both tests, their report rows and each current sample's entropy."""
+    """The report rows of both tests, and what they looked at."""
 
-    confidence: ColumnDrift
-    labels: ColumnDrift
-    entropies: Floats  # (n,)
+    rows: tuple[ColumnDrift, ...]  # of `NAMES`; none where too few vectors are usable
+    entropies: Floats  # (k,) of the usable current vectors
+    kept: NDArray[np.int64]  # (k,) their indices
+    quality: tuple[Finding, ...]
 
 
 def compare_softmax(
@@ -32,40 +41,44 @@ def compare_softmax(
     """Compare windows of softmax vectors, (m, k) and (n, k), in the harmful direction.
 
     Drifted when confidence fell (`confidence_drop`) or the predicted labels' histogram moved (`label_shift`), each at
-    half the level. Confidence that rises is no drift here. Raises `InvalidData` for vectors that are not probabilities
-    and `EmptyWindow` for fewer than 50 and 10 rows.
+    half the level. Confidence that rises is no drift here. Current vectors with values that are not finite are a
+    "broken" finding and left out; where fewer than 10 others are left, nothing is tested. Raises `InvalidData` for
+    vectors that are not probabilities and `EmptyWindow` for fewer than 50 and 10 rows.
     """
     found = softmax_tests(reference, current, seed)
-    p = min(1.0, 2.0 * min(found.confidence.p_value, found.labels.p_value))
+    lengths = len(reference), len(current)
+    if not found.rows:
+        return untested("softmax", lengths, found.quality, level)
+    rows = sorted(found.rows, key=lambda row: row.p_value)
+    p = min(1.0, 2.0 * rows[0].p_value)
     drifted = p <= level
-    rows = sorted((found.confidence, found.labels), key=lambda row: row.p_value)
-    what = "confidence fell" if rows[0] is found.confidence else "the predicted labels changed"
+    what = "confidence fell" if rows[0].name == NAMES[0] else "the predicted labels changed"
     return DriftReport(
         kind="softmax",
         drifted=drifted,
         p_value=p,
         level=level,
-        rows=(len(reference), len(current)),
+        rows=lengths,
         verdict=f"Drift: {what} (p = {p:.2g})." if drifted else f"No harmful drift: p = {p:.2g}.",
         columns=with_fdr(rows, level),
-        shifted=most_shifted(found.entropies, np.arange(len(current))) if drifted else (),
-        status=status_of(drifted, ()),
+        quality=found.quality,
+        shifted=most_shifted(found.entropies, found.kept) if drifted else (),
+        status=status_of(drifted, found.quality),
     )
 
 
 def softmax_tests(reference: NDArray[Any], current: NDArray[Any], seed: int) -> SoftmaxOutcome:
     """Run both tests; the rows' q-values are not adjusted yet (see `with_fdr`)."""
-    old, new = (
-        _probabilities(reference, "reference", LEAST_REFERENCE),
-        _probabilities(current, "current", LEAST_CURRENT),
-    )
-    if old.shape[1] != new.shape[1]:
-        raise InvalidData(f"current has {new.shape[1]} classes, the reference {old.shape[1]}", hint="use one model")
+    old = _probabilities(checked(reference, "reference", LEAST_REFERENCE), "reference")
+    finite, kept, quality = usable(current, old.shape[1])
+    if len(finite) < LEAST_CURRENT:
+        return SoftmaxOutcome((), np.empty(0), kept, quality)
+    new = _probabilities(finite, "current")
     before, after = entropy(old), entropy(new)
     p, z = confidence_drop(before, after)
     edges = np.linspace(0.0, np.log(old.shape[1]) + 1e-9, 11)
     confidence = ColumnDrift(
-        name="confidence",
+        name=NAMES[0],
         kind="numeric",
         test="one-sided rank sum of the entropy",
         statistic=z,
@@ -84,7 +97,7 @@ def softmax_tests(reference: NDArray[Any], current: NDArray[Any], seed: int) -> 
     shares = counts[0] / len(old), counts[1] / len(new)
     labels = tuple(str(at) for at in range(k))
     moved = ColumnDrift(
-        name="predicted labels",
+        name=NAMES[1],
         kind="categorical",
         test="chi-square by permutation",
         statistic=square,
@@ -96,7 +109,7 @@ def softmax_tests(reference: NDArray[Any], current: NDArray[Any], seed: int) -> 
         reference=Histogram(tuple(shares[0].tolist()), labels=labels),
         current=Histogram(tuple(shares[1].tolist()), labels=labels),
     )
-    return SoftmaxOutcome(confidence, moved, after)
+    return SoftmaxOutcome((confidence, moved), after, kept, quality)
 
 
 def confidence_drop(before: Floats, after: Floats) -> tuple[float, float]:
@@ -137,8 +150,7 @@ def entropy(softmax: Floats) -> Floats:
     return np.asarray(special.entr(softmax).sum(1), np.float64)
 
 
-def _probabilities(values: NDArray[Any], which: str, least: int) -> Floats:
-    matrix = checked(values, which, least)
+def _probabilities(matrix: Floats, which: str) -> Floats:
     sums = matrix.sum(1)
     if matrix.shape[1] < 2 or matrix.min() < 0.0 or np.abs(sums - 1.0).max() > 1e-2:
         raise InvalidData(

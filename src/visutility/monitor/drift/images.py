@@ -5,7 +5,7 @@ softmax vectors by the two of `harmful`. Images that are not pictures of anythin
 size) are findings: a broken camera is not drift.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
@@ -21,10 +21,11 @@ from visutility.monitor.drift.embedding import (
     EmbeddingReference,
     most_shifted,
     rows_of,
+    untested,
     usable,
 )
 from visutility.monitor.drift.fits import fitted
-from visutility.monitor.drift.harmful import softmax_tests
+from visutility.monitor.drift.harmful import NAMES, softmax_tests
 from visutility.monitor.drift.kinds import Signatures, sample
 from visutility.monitor.drift.ranks import rank_rows, with_fdr
 from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Severity, status_of
@@ -109,14 +110,15 @@ def compare_images(
     """
     learnt = reference if isinstance(reference, ImageReference) else fitted(ImageReference.fit, reference, seed)
     images = pixels.shaped(current, "current")
+    rows = learnt.rows, len(images)
     if wrong := _other_format(learnt, images):
-        return _untested(learnt, images, wrong, level)
+        return untested("images", rows, wrong, level)
     found = pixels.measure(images, learnt.scale)
     quality = _quality(learnt, found)
     kept = np.flatnonzero(found.usable)
     if len(kept) < LEAST_CURRENT:
         if quality:
-            return _untested(learnt, images, quality, level)
+            return untested("images", rows, quality, level)
         raise EmptyWindow(f"the current window has {len(kept)} images", hint=f"at least {LEAST_CURRENT} are needed")
     measured = found.statistics[kept]
     parts = [_pixel_part(learnt, measured, level, kept)]
@@ -135,7 +137,7 @@ def compare_images(
         drifted=drifted,
         p_value=p,
         level=level,
-        rows=(learnt.rows, len(images)),
+        rows=rows,
         verdict=_words(drifted, p, named, least.what, quality),
         columns=_columns(parts, learnt, measured, level),
         quality=quality,
@@ -171,6 +173,8 @@ def _embedding_part(pair: tuple[Any, Any], n: int, level: float, seed: int) -> _
     learnt = reference if isinstance(reference, EmbeddingReference) else fitted(EmbeddingReference.fit, reference, seed)
     _same_length(current, n, "embeddings")
     values, kept, quality = usable(current, learnt.width)
+    if len(values) < LEAST_CURRENT:
+        return _Part("embeddings", 1.0, (), (), quality)
     found = learnt.test(values)
     return _Part("embeddings", found.p_value, rows_of(learnt, found, level), most_shifted(found.shares, kept), quality)
 
@@ -179,11 +183,10 @@ def _softmax_parts(pair: tuple[Any, Any], n: int, seed: int) -> list[_Part]:
     reference, current = _pair(pair, "softmax")
     _same_length(current, n, "softmax vectors")
     found = softmax_tests(reference, current, seed)
-    shifted = most_shifted(found.entropies, np.arange(n))
-    return [
-        _Part("confidence", found.confidence.p_value, (found.confidence,), shifted),
-        _Part("predicted labels", found.labels.p_value, (found.labels,), shifted),
-    ]
+    shifted = most_shifted(found.entropies, found.kept)
+    tested = [_Part(row.name, row.p_value, (row,), shifted) for row in found.rows]
+    parts = tested or [_Part(name, 1.0, (), ()) for name in NAMES]
+    return [replace(parts[0], quality=found.quality), *parts[1:]]
 
 
 def _pair(given: Any, what: str) -> tuple[Any, Any]:
@@ -239,12 +242,6 @@ def _quality(learnt: ImageReference, found: pixels.Measured) -> tuple[Finding, .
             severity: Severity = "broken" if broken else "warning"
             findings.append(Finding(what, "", severity, k / n, f"{k} of {n} images {WORDS[what]}"))
     return tuple(sorted(findings, key=lambda finding: (finding.severity != "broken", -finding.share)))
-
-
-def _untested(learnt: ImageReference, images: NDArray[Any], quality: tuple[Finding, ...], level: float) -> DriftReport:
-    verdict = f"Data broken, not compared: {quality[0].detail}."
-    rows = (learnt.rows, len(images))
-    return DriftReport("images", False, 1.0, level, rows, verdict, quality=quality, status=status_of(False, quality))
 
 
 def _words(drifted: bool, p: float, named: str | None, what: str, quality: tuple[Finding, ...]) -> str:

@@ -127,8 +127,9 @@ def measure(images: NDArray[Any], scale: Scale) -> Measured:
         flags["constant"][piece] = high - low < 1e-3
         fine = ~(flags["not finite"][piece] | flags["range"][piece])
         found[piece][fine] = statistics(values[fine])
-    flags["duplicate"] &= ~flags["constant"]
-    return Measured(found, ~(flags["not finite"] | flags["range"]), flags)
+    usable = ~(flags["not finite"] | flags["range"])
+    flags["duplicate"] &= usable & ~flags["constant"]
+    return Measured(found, usable, flags)
 
 
 def pieces(images: NDArray[Any]) -> Iterator[slice]:
