@@ -64,7 +64,7 @@ def test_the_score_is_the_mixture_of_sums_over_starting_points():
     detector = Ranks(learning=EDGES + 4, arl=1e9)
     values = rng(0, "definition").gamma(2.0, size=EDGES + 40)
     state, _ = detector.update(detector.init(1), values)
-    density = np.diff(_tilts.tables()[0], axis=0) * CELLS
+    density = np.diff(_tilts.tables()[0, :, :-1], axis=0) * CELLS
     edges, counts, gains = np.sort(values[:EDGES]), np.ones(EDGES + 1), []
     for value in values[EDGES:]:
         mine = int((edges < value).sum())
@@ -79,7 +79,7 @@ def test_the_score_is_the_mixture_of_sums_over_starting_points():
 
 def test_no_bet_has_a_mean_above_one():
     whole = _tilts.tables()[:, -1]
-    assert whole[0] == pytest.approx(np.ones(len(STAKES)), abs=1e-12)
+    assert whole[0] == pytest.approx(np.ones(len(STAKES) + 1), abs=1e-12)
     assert (whole <= 1.0 + 1e-12).all()
     assert STAKES.sum() == pytest.approx(2.0 / 3.0)
     assert (np.diff(_tilts.tables(), axis=1) > 0.0).all()
@@ -181,6 +181,45 @@ def test_the_baseline_goes_back_to_before_the_change():
     assert 3000 - 256 <= detector.learnt(after)["baseline_size"] <= 3400
     assert detector.learnt(after)["inflation"] == 1.0
     assert after.seen[0] == 5000
+
+
+FALLS = {
+    "a step": lambda g: np.concatenate([g.standard_normal((20, 3000)), g.standard_normal((20, 3000)) - 3.0], axis=1),
+    "training": lambda g: 0.2 * g.standard_normal((20, 5000)) + 4.0 * np.exp(-np.arange(5000) / 500),
+    "a bad start": lambda g: np.concatenate([g.standard_normal((20, 96)) + 6.0, g.standard_normal((20, 3000))], axis=1),
+}
+
+
+@pytest.mark.parametrize("fall", FALLS)
+def test_a_rise_after_a_lasting_fall_is_seen(fall):
+    """Values that got better for good, and then half as bad as they were: what was learnt before would hide it."""
+    g = rng(13, "falls", fall)
+    values = FALLS[fall](g)
+    worse = values[:, -1500:] + 2.0
+    early, delay = alarms(Ranks(), np.concatenate([values, worse], axis=1), start=values.shape[1])
+    assert early == 0
+    assert np.median(delay) <= {"training": 400}.get(fall, 40)
+    assert np.isfinite(delay).all()
+
+
+def test_unchanged_values_are_not_learnt_anew():
+    """One of 1e8 values at most is: 300,000 have more than one with probability 1e-5."""
+    state = Ranks().init(60)
+    state, _ = Ranks().update(state, rng(14, "not anew").lognormal(size=(60, 5000)))
+    assert (state.count < 5000).sum() <= 1
+
+
+def test_learning_anew_falls_on_the_same_value_however_it_is_cut():
+    g = rng(15, "cut")
+    values = np.concatenate([g.standard_normal(700), g.standard_normal(300) - 2.0, np.full(300, -9.0)])
+    detector = Ranks()
+    by_run, _ = detector.update(detector.init(1), values)
+    by_step = detector.init(1)
+    for value in values:
+        by_step, _ = detector.update(by_step, [value])
+    assert by_run.count[0] < 700
+    for name, array in arrays(by_run).items():
+        assert np.array_equal(array, arrays(by_step)[name]), name
 
 
 def test_a_reference_window_is_waited_out():

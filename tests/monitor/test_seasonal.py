@@ -97,6 +97,16 @@ def test_dependence_is_measured_on_the_ranks_of_all_parts():
     assert state.power / state.ranked == pytest.approx([1 / 12] * 2, rel=0.1)
 
 
+def test_a_lasting_fall_starts_all_parts_anew():
+    values = days("fall", streams=1, count=16)
+    values[:, 8 * PERIOD :] -= 3.0
+    detector = Seasonal(period=PERIOD, phases=4, learning=96)
+    before, _ = detector.update(detector.init(1), values[:, : 8 * PERIOD])
+    after, _ = detector.update(before, values[:, 8 * PERIOD :])
+    assert (after.count <= before.count).all()  # they would be twice as many
+    assert all(detector.learnt(after)[f"median_{part}"] < -1.5 for part in range(4))
+
+
 def test_its_state_is_that_of_ranks():
     mine = {one.name for one in fields(SeasonalState)} - {"turn"}
     assert mine == {one.name for one in fields(RankState)}

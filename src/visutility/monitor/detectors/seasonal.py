@@ -34,6 +34,7 @@ class SeasonalState(StreamState):
     kept_below: NDArray[Any]  # (e, p, s)
     wealth: Floats  # (k, s)
     score: Floats  # (s,)
+    eased: Floats  # (s,)
     average: Floats  # (m, s)
     cross: Floats  # (m, s)
     power: Floats  # (s,)
@@ -115,6 +116,8 @@ class Seasonal(StepDetector[SeasonalState]):
         part = _gather(work, phase, rows)
         said = self._inner().step(part, values)
         _scatter(work, phase, rows, part)
+        anew = rows[part.count == 0]
+        work.count[:, anew], work.hold[:, anew] = 0, self.learning
         work.turn[rows] += 1
         return said
 
