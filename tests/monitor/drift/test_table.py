@@ -70,6 +70,12 @@ def test_a_verdict_has_its_size_whatever_the_law_of_the_columns(law, rows):
 # -- rows of every kind ----------------------------------------------------------------------------------------------
 
 
+def test_a_tiny_reference_window_does_not_make_a_large_one_drift():
+    """Each reference value is an edge, with a bin of its own that no other value can fall into."""
+    for seed in range(3):
+        assert not compare({"x": draw(seed, 0).normal(size=10)}, {"x": draw(seed, 1).normal(size=100_000)}).drifted
+
+
 def table(seed, rows=3000):
     g = draw(seed, 4)
     return {

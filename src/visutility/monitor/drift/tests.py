@@ -34,9 +34,10 @@ def numeric(reference: Ints, current: Ints) -> list[Tested]:
 
     location: van der Waerden's normal scores, never less efficient than the t-test (Chernoff & Savage 1958).
     spread: squares of those scores, made uncorrelated with them. shape: chi-square over at most 24 cells.
-    spike: the one bin with most too many values, Bonferroni over the bins. A column with two different values has one
-    test, Fisher's exact one; a column with one has none. A linear statistic whose law hangs on a few rare values is
-    left out. O(b).
+    spike: the one bin with most too many values, Bonferroni over the bins; too few are left to the shape, since edges
+    that are values of a small reference window make bins that a large current one must leave nearly empty. A column
+    with two different values has one test, Fisher's exact one; a column with one has none. A linear statistic whose law
+    hangs on a few rare values is left out. O(b).
     """
     reference, current = _occupied(reference, current)
     if len(reference) < 2:
@@ -57,7 +58,7 @@ def numeric(reference: Ints, current: Ints) -> list[Tested]:
     ]
     cells = np.floor(ranks * SHAPE_CELLS).astype(np.int64)
     tests.append(Tested("shape", *chi_square(*_cells(reference, current, cells))))
-    tests.append(Tested("spike", *spike(reference, current)))
+    tests.append(Tested("spike", *spike(reference, current, too_few=False)))
     return tests
 
 
@@ -147,12 +148,12 @@ def chi_square(reference: Ints, current: Ints) -> tuple[float, float]:
     return statistic, float(special.chdtrc(len(total) - 1, statistic))
 
 
-def spike(reference: Ints, current: Ints) -> tuple[float, float]:
-    """Return (z, p) of the bin whose share changed most, Bonferroni over the bins.
+def spike(reference: Ints, current: Ints, *, too_few: bool = True) -> tuple[float, float]:
+    """Return (z, p) of the bin whose share changed most, or rose most (not `too_few`), Bonferroni over the bins.
 
     Given its total a bin's current count is hypergeometric; the binomial tail used is never smaller beyond the mean.
-    Edges that are reference values leave this right: the current values between two of those are negative
-    hypergeometric, with no larger tail. All bins count, small ones too, since which are small depends on the edges.
+    Edges that are reference values leave the upper tail right: the current values between two of those are negative
+    hypergeometric, with no larger one. All bins count, small ones too, since which are small depends on the edges.
     """
     t, x = reference + current, current.astype(np.float64)  # SciPy warns of a t that is not whole
     n, m = float(t.sum()), float(x.sum())
@@ -160,7 +161,7 @@ def spike(reference: Ints, current: Ints) -> tuple[float, float]:
         return 0.0, 1.0
     p = m / n
     above = np.where(x > 0, special.bdtrc(np.maximum(x - 1.0, 0.0), t, p), 1.0)
-    tails = np.minimum(2.0 * np.minimum(special.bdtr(x, t, p), above), 1.0)
+    tails = np.minimum(2.0 * np.minimum(special.bdtr(x, t, p), above), 1.0) if too_few else above
     at = int(np.argmin(tails))
     z = (x[at] - t[at] * p) / math.sqrt(t[at] * p * (1.0 - p))
     return float(z), min(1.0, float(tails[at]) * len(tails))
