@@ -88,7 +88,7 @@ def test_vectors_that_are_not_finite_are_broken_data_and_left_out(bad, tested):
     report = compare(softmax(g, 500), current, "softmax")
     assert (report.status, report.drifted) == ("data broken", False)
     assert report.quality[0].share == pytest.approx(bad / 100)
-    assert (report.p_value < 1.0, len(report.columns)) == (tested, 2 if tested else 0)
+    assert len(report.columns) == (2 if tested else 0)
     assert DriftReport.from_json(report.to_json()) == report
 
 
