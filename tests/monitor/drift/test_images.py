@@ -128,6 +128,14 @@ def test_floats_and_bytes_say_the_same(reference, current):
     assert np.log(big.p_value) == pytest.approx(np.log(as_bytes.p_value), rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int64])
+def test_integers_beyond_bytes_are_seen_in_the_range_they_have(kind, reference, current):
+    many, some = (images.astype(kind) * 4 for images in (reference, current))
+    noisy = np.clip(some + np.round(80 * rng(9, "noise").standard_normal(some.shape)), 0, 1023).astype(kind)
+    assert compare(many, some, "images").status == "ok"
+    assert compare(many, noisy, "images").status == "drift"
+
+
 def test_colours_that_fade_are_seen():
     g = rng(3, "colour")
     grey = photographs(g, 400)[..., None]
@@ -297,7 +305,11 @@ def test_pieces_do_not_change_the_statistics(monkeypatch, current):
 
 def test_scales():
     assert Scale.of(np.array([3, 200], np.uint8)) == Scale(0.0, 255.0, True)
-    assert Scale.of(np.array([3, 4000], np.uint16)) == Scale(0.0, 65535.0, True)
+    for kind in (np.uint16, np.int32, np.int64, np.uint64):
+        assert Scale.of(np.array([3, 4000], kind)) == Scale(0.0, 4095.0, True)
+    assert Scale.of(np.array([3, 2**64 - 1], np.uint64)) == Scale(0.0, 2.0**64, True)
+    assert Scale.of(np.array([-128, 100], np.int8)) == Scale(-128.0, 127.0, True)
+    assert Scale.of(np.array([-9, -3])) == Scale(-9.0, 15.0, True)
     assert Scale.of(np.array([0.0, 0.2])) == Scale(0.0, 1.0, False)
     assert Scale.of(np.array([-0.4, 0.2])) == Scale(-1.0, 1.0, False)
     assert Scale.of(np.array([-3.0, 5.0])) == Scale(-3.0, 5.0, False)

@@ -50,12 +50,16 @@ class Scale:
 
     @classmethod
     def of(cls, images: NDArray[Any]) -> "Scale":
-        """Return the usual range that holds finite images: that of bytes, [0, 1], [-1, 1], or their own extremes."""
+        """Return the usual range that holds finite images: that of bytes, [0, 1], [-1, 1], or their own extremes.
+
+        Integers beyond bytes have the range of as many bits as the largest needs: 12 for 4000, whatever their type.
+        """
         if images.dtype.kind == "b":
             return cls(0.0, 1.0, True)
         low, high = float(images.min()), float(images.max())
         if images.dtype.kind in "iu":
-            top = 255.0 if low >= 0 and high <= 255 else float(np.iinfo(images.dtype).max)
+            bits = int(max(int(images.max()), -1 - int(images.min()))).bit_length()
+            top = 255.0 if low >= 0 and high <= 255 else float(2 ** max(bits, 1) - 1)
             return cls(min(low, 0.0), top, True)
         for usual in ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)):
             if usual[0] <= low and high <= usual[1]:
