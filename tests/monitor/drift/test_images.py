@@ -324,6 +324,26 @@ def test_what_is_no_images_of_one_size_is_refused(images):
         compare(images, images, kind="images")
 
 
+@pytest.mark.parametrize("shape", [(60, 3, 28, 28), (60, 28, 28, 2), (60, 28, 28, 5)])
+def test_channels_that_nothing_would_look_at_are_refused(shape, reference):
+    images = rng(0, "channels").random(shape)
+    with pytest.raises(InvalidImage, match="channels") as caught:
+        compare(images, images, "images")
+    assert "last" in caught.value.hint
+    assert findings(compare(reference / 255.0, images, "images")) == {"size": "broken"}  # a camera's fault, not ours
+
+
+def test_transparency_is_not_looked_at():
+    g = rng(7, "alpha")
+    reference, current = (g.random((n, 16, 16, 4)) for n in (100, 40))
+    opaque = current.copy()
+    opaque[..., 3] = 1.0
+    said = compare(reference, opaque, "images")
+    assert said.p_value == compare(reference, current, "images").p_value
+    opaque[:20, ..., :3] = 0.0
+    assert findings(compare(reference, opaque, "images"))["black"] == "broken"
+
+
 @pytest.mark.parametrize("name", ["embeddings", "softmax"])
 @pytest.mark.parametrize("given", [np.ones((60, 4)), (None, None), 3, (np.ones((60, 4)), None)])
 def test_vectors_beside_images_come_in_pairs(name, given):

@@ -58,7 +58,10 @@ class ImageReference:
 
     @classmethod
     def fit(cls, reference: NDArray[Any], seed: int = 0) -> "ImageReference":
-        """Learn from images (m, h, w) or (m, h, w, c). Raises `InvalidImage`, and `EmptyWindow` for fewer than 50."""
+        """Learn from images (m, h, w) or (m, h, w, c), c = 1, 3 or 4.
+
+        Raises `InvalidImage` for others, `InvalidData` where they are not finite, `EmptyWindow` for fewer than 50.
+        """
         images = pixels.shaped(reference, "reference")
         if len(images) < LEAST_REFERENCE:
             raise EmptyWindow(
@@ -98,7 +101,7 @@ def compare_images(
     embeddings: tuple[Any, Any] | None = None,
     softmax: tuple[Any, Any] | None = None,
 ) -> DriftReport:
-    """Compare windows of images, (m, h, w[, c]) and (n, h, w[, c]), integers or floats.
+    """Compare windows of images, (m, h, w[, c]) and (n, h, w[, c]), integers or floats; c = 1, 3, or 4 with alpha.
 
     `embeddings` = (m, d) and (n, d), of the same images; the first may be a fitted `EmbeddingReference`. `softmax` =
     (m, k) and (n, k). Each part tests at an equal share of the level. `named` says what happened to the images where

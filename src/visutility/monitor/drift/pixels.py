@@ -1,7 +1,7 @@
 """What can be measured of an image without a model: statistics per image, the same for every camera.
 
-Images are arrays (n, h, w) or (n, h, w, c). Values are brought to [0, 1] by the `Scale` of the reference window, not by
-each window's own extremes, so that a darker window stays darker.
+Images are arrays (n, h, w) or (n, h, w, c); a fourth channel (alpha) is not looked at. Values are brought to [0, 1] by
+the `Scale` of the reference window, not by each window's own extremes, so that a darker window stays darker.
 """
 
 import hashlib
@@ -89,7 +89,10 @@ class Measured:
 
 
 def shaped(images: Any, which: str) -> NDArray[Any]:
-    """Return images as an array (n, h, w) or (n, h, w, c). Raises `InvalidImage` for anything else."""
+    """Return images as an array (n, h, w) or (n, h, w, c). Raises `InvalidImage` for anything else.
+
+    A reference has 1, 3 or 4 channels; that current images have other ones is for a finding to say.
+    """
     try:
         array = np.asarray(unmasked(images, which))
     except InvalidObservation:
@@ -103,6 +106,11 @@ def shaped(images: Any, which: str) -> NDArray[Any]:
         raise InvalidImage(
             f"{which} is an array of shape {array.shape} of {array.dtype}",
             hint="pass numbers of shape (n, height, width) or (n, height, width, channels), 3 x 3 pixels at least",
+        )
+    if which == "reference" and array.ndim == 4 and array.shape[3] not in (1, 3, 4):
+        raise InvalidImage(
+            f"{which} is an array of shape {array.shape}: {array.shape[3]} channels",
+            hint="put 1, 3 or 4 channels last: np.moveaxis(images, 1, -1) if they come first",
         )
     return array[..., 0] if array.ndim == 4 and array.shape[3] == 1 else array
 
@@ -120,7 +128,7 @@ def measure(images: NDArray[Any], scale: Scale) -> Measured:
     found = np.full((n, len(names(images.shape))), np.nan)
     for piece in pieces(images):
         values = scale.apply(images[piece])
-        flat = values.reshape(len(values), -1)
+        flat = (values[..., :3] if values.ndim == 4 else values).reshape(len(values), -1)
         low, high = flat.min(1), flat.max(1)
         flags["not finite"][piece] = ~np.isfinite(low + high)
         flags["range"][piece] = np.isfinite(low + high) & (
