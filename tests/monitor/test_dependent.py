@@ -1,7 +1,5 @@
 """The dependence-aware detector: what it predicts, what it promises under its law, and what it sees."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -274,6 +272,15 @@ def test_one_long_stream_gets_the_same_bits_as_many():
         assert detector.save(alone) == detector.save(take(together, np.array([at])))
 
 
+def test_the_promise_tells_what_it_rests_on_and_where_it_stops():
+    told = Dependent(arl=1000.0).promise(0)
+    assert "at least 1000" in told
+    assert "before 24 errors" in told
+    assert "More where dependence is slower" in told
+    assert "window" not in told
+    assert "window of 300 values only shortens" in Dependent().promise(300)
+
+
 def test_what_it_does_not_take():
     detector = Dependent(low=1.0, high=2.0, direction="fall")
     with pytest.raises(InvalidObservation, match=r"1\.5 at position 2 is neither 1 nor 2"):
@@ -283,4 +290,3 @@ def test_what_it_does_not_take():
     for wrong in ({"arl": 1.0}, {"learning": 5}, {"warning": 0.0}, {"low": None}):
         with pytest.raises(InvalidSetting):
             make_detector("dependent", **wrong)
-    assert replace(detector, arl=10.0).promise(0)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidObservation, InvalidSetting
-from visutility.monitor.detectors._blend import BlendState, Prediction, blend, forget, fresh_blend
+from visutility.monitor.detectors._blend import FEW, LEAST, BlendState, Prediction, blend, forget, fresh_blend
 from visutility.monitor.detectors._lane import Lane
 from visutility.monitor.detectors._rules import (
     BOTTOM,
@@ -90,14 +90,17 @@ class Dependent(StepDetector[DependentState]):
 
     def promise(self, reference_size: int) -> str:
         """Return the theorem in words, and what was measured."""
+        learnt = f"The reference window of {reference_size} values only shortens what has to be learnt. "
         return (
-            f"Let the values follow the law that the detector predicts with, a Bayesian mixture of independence, "
-            f"dependence on the last value and hidden jumping rates, each with its rates drawn at random. Then the "
-            f"mean of the stakes until a false alarm is at least {self.arl:g}; a stake is at most 1 a value, and up to "
+            f"Let each value be 1 with the probability that the detector predicts from the past: a Bayesian mixture of "
+            f"independence, dependence on the last value and hidden jumping rates, no weight below a share of "
+            f"{LEAST:g}; before {FEW:g} errors their plain frequency, raised after an error. Then the mean of the "
+            f"stakes until a false alarm is at least {self.arl:g}; a stake is at most 1 a value, and up to "
             f"{1.0 + MORE:g} where the last value explains a lag-1 autocorrelation of {STRONG:g} or more: a theorem. "
-            f"A reference window of {reference_size} values only shortens what has to be learnt. Measured: at most 1 "
-            f"false alarm per 1e6 values on independent streams at any rate, 5 on "
-            f"two-state chains, 10 on streams with hidden states, at the default arl."
+            f"{learnt if reference_size else ''}Measured at the default arl, false alarms per 1e6 values of streams of "
+            f"10,000: at most 1 on independent errors of rates .0005 to .5; at most 5 on two-state chains of lag-1 "
+            f"autocorrelation .5 and rates .005 to .3, and 8 at .8 and rates .02 to .1; 11 where the rate jumps "
+            f"between two and stays for 100 values on average. More where dependence is slower: 62 where it stays 500."
         )
 
     def oriented(self, values: Floats) -> Floats:
