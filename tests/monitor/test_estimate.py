@@ -315,13 +315,17 @@ def test_what_does_not_fit_is_refused(reference):
             estimate_performance(scores, np.full(100, wrong), scores)
     with pytest.raises(InvalidObservation, match="numbers"):
         estimate_performance([["a", "b"]] * 40, [0] * 40, scores)
+    with pytest.raises(InvalidObservation, match="numbers"):
+        estimate_performance(scores + 0j, labels, scores)
+    with pytest.raises(InvalidObservation, match="size 1e\\+200"):
+        estimate_performance(scores[:, 0], labels, [1e200], metric="mae")
     with pytest.raises(InvalidObservation, match="one number a row"):
         estimate_performance(scores, labels, scores, metric="mae")
     with pytest.raises(EmptyWindow):
         estimate_performance(scores[:29], labels[:29], scores)
     with pytest.raises(EmptyWindow):
         estimate_performance(scores, labels, scores[:0])
-    for wrong in ({"level": 0.0}, {"metric": "f1"}, {"method": "magic"}):
+    for wrong in ({"level": 0.0}, {"level": "0.9"}, {"level": None}, {"metric": "f1"}, {"method": "magic"}):
         with pytest.raises(InvalidSetting):
             estimate_performance(scores, labels, scores, **wrong)
 

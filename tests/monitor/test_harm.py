@@ -13,6 +13,7 @@ from visutility.core.errors import EmptyWindow, Invalid, InvalidObservation, Inv
 from visutility.core.rng import rng
 from visutility.monitor.estimate import Estimate
 from visutility.monitor.harm import HarmKind, judge_harm
+from visutility.monitor.labels import LabelJoin
 from visutility.monitor.risk import Risk, RiskState, RiskTracker, advance, latest, log_evidence, mean_interval
 from visutility.monitor.slices import explain_by_slice
 
@@ -280,6 +281,12 @@ def test_only_a_tolerance_with_a_unit_may_be_above_1():
 def test_what_is_no_number_is_refused(wrong):
     with pytest.raises(InvalidSetting):
         judge_harm(**{"drift": 0.5} | wrong)
+
+
+@pytest.mark.parametrize("level", ["0.9", None])
+def test_a_level_that_is_no_number_is_refused(level):
+    with pytest.raises(InvalidSetting, match="level"):
+        LabelJoin().realised(level)
 
 
 def test_one_failed_check_may_come_as_its_name():

@@ -8,6 +8,7 @@ expected at each prediction for regression. `docs/estimated-accuracy.md` says wh
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from typing import Any, Literal, final
 
 import numpy as np
@@ -32,6 +33,7 @@ _DROP, _UNLIKE = (
 )  # model error at 95 %: this part of the estimated change, this much at full unlikeness (of the loss)
 _LUCK = 2.0  # rows
 _SMALLEST = 30  # labelled rows
+_LARGEST = 1e100  # of predictions and labels, whose squares are finite
 _BINS, _IN_BIN = 20, 10  # of the predictions, in regression: at most so many, of so many reference rows at least
 _COARSE = 2.0  # of how much losses differ between bins, times how far the predictions moved, without any bins
 
@@ -102,7 +104,8 @@ def estimate_performance(
     Raises `InvalidSetting`, `EmptyWindow` below 30 labelled rows or without current ones, and `InvalidObservation` for
     scores that are not finite, masked or no probabilities, labels that are no classes, and shapes that do not fit.
     """
-    if not 0.0 < level < 1.0:
+    given: object = level  # of callers without types
+    if not isinstance(given, Real) or not 0.0 < level < 1.0:
         raise InvalidSetting(f"level {level!r} is not in (0, 1)", hint="0.95 is usual")
     if metric not in ("accuracy", "mae"):
         raise InvalidSetting(f"metric {metric!r} is unknown", hint="choose accuracy or mae")
@@ -201,6 +204,9 @@ def _regression(known: Floats, labels: Floats, new: Floats) -> _Found:
     """Estimate the mean absolute error: the mean loss of the reference at predictions like these, in equal bins."""
     if known.ndim != 1:
         raise InvalidObservation(f"predictions have shape {known.shape}", hint="give one number a row, (n,)")
+    largest = max(float(np.abs(values).max()) for values in (known, labels, new))
+    if largest > _LARGEST:
+        raise InvalidObservation(f"a prediction or label has the size {largest:g}", hint="divide all by a large number")
     losses = np.abs(known - labels)
     bins = min(_BINS, len(known) // _IN_BIN)
     edges = np.unique(np.quantile(known, np.arange(1, bins) / bins))
@@ -236,7 +242,10 @@ def _numbers(values: ArrayLike, name: str) -> Floats:
     """Return finite numbers of one or two dimensions, or say which one is not."""
     given = unmasked(values, name)
     try:
-        array = np.asarray(given, dtype=np.float64)
+        array = np.asarray(given)
+        if np.iscomplexobj(array):
+            raise TypeError
+        array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         raise InvalidObservation(f"{name} does not hold numbers only", hint="pass an array of numbers") from None
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] < 2):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, final
 
 import numpy as np
@@ -62,7 +63,8 @@ def realised(
     table: Mapping[str, NDArray[Any]], metric: Literal["accuracy", "mae"], scale: float, level: float
 ) -> Realised:
     """Return what the labels of a `LabelJoin.table` say. Raises `InvalidSetting` for a level outside (0, 1)."""
-    if not 0.0 < level < 1.0:
+    given: object = level  # of callers without types
+    if not isinstance(given, Real) or not 0.0 < level < 1.0:
         raise InvalidSetting(f"level {level!r} is not in (0, 1)", hint="0.95 is usual")
     with_label = table["order"] >= 0
     losses = table["loss"][with_label][np.argsort(table["order"][with_label])]
