@@ -230,6 +230,15 @@ def test_what_are_no_vectors_is_refused(values):
         compare(values, values, kind="embedding")
 
 
+def test_vectors_too_small_to_compute_with_are_no_drift():
+    g = rng(14, "tiny")
+    for width in (4, 200):
+        reference, current = g.standard_normal((100, width)), g.standard_normal((50, width))
+        assert compare(1e-200 * reference, 1e-200 * current, kind="embedding").p_value == 1.0
+        small, plain = (compare(by * reference, by * current, kind="embedding").p_value for by in (1e-50, 1.0))
+        assert small == pytest.approx(plain, rel=1e-6)
+
+
 def test_vectors_too_large_to_compute_with_are_broken_data():
     reference, current = normal(rng(0, "huge"), 100), normal(rng(1, "huge"), 50)
     current[7, 3] = -1e300

@@ -27,7 +27,7 @@ from visutility.monitor.state import Floats
 WIDEST = 128  # vectors longer than this, or than an eighth of the reference, are projected on so many random directions
 SHRINK = (0.02, 0.5)  # of the two distances, in units of a feature's variance
 LEAST_REFERENCE, LEAST_CURRENT = 50, 10
-LARGEST = 1e60  # fourth powers of what is larger are not finite
+LARGEST = 1e60  # fourth powers of what is larger are not finite; what is nearer to 0 than 1 / LARGEST counts as 0
 CONSTANT = 0.1  # share of the level that the test of constant features has, where there are any
 SHIFTED = 16  # how many of the most shifted samples a report names
 
@@ -77,7 +77,7 @@ class EmbeddingReference:
         `seed` names the random directions. Raises `InvalidData` for another shape, type or values that are not
         finite, `EmptyWindow` for too few rows.
         """
-        values = checked(reference, "reference", LEAST_REFERENCE)
+        values = _without_tiny(checked(reference, "reference", LEAST_REFERENCE))
         m, d = values.shape
         projections = None
         if d > (most := min(WIDEST, m // 8)):
@@ -104,6 +104,7 @@ class EmbeddingReference:
         A row's distance is the mean over the folds' covariances, as each of the reference's own is measured by the one
         covariance that has not seen it: the two have the same mean without a change, whatever d / m.
         """
+        current = _without_tiny(current)
         vectors, features = _features(current, self.projections)
         logs = sum((_log_distances(vectors, fold) for fold in self.folds), np.zeros((len(current), len(SHRINK))))
         logs /= len(self.folds)
@@ -192,6 +193,11 @@ def checked(values: NDArray[Any], which: str, least: int) -> Floats:
         words = f"{which} row {int(fine.argmin())} has a value that is not finite, or beyond {LARGEST:g}"
         raise InvalidData(words, hint="leave such rows out")
     return matrix
+
+
+def _without_tiny(values: Floats) -> Floats:
+    """Return the values with 0 for those whose squares may be 0 while they are not."""
+    return np.where(np.abs(values) < 1.0 / LARGEST, 0.0, values)
 
 
 def _fine(values: Floats) -> NDArray[np.bool_]:
