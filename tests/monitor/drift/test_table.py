@@ -76,6 +76,25 @@ def test_a_tiny_reference_window_does_not_make_a_large_one_drift():
         assert not compare({"x": draw(seed, 0).normal(size=10)}, {"x": draw(seed, 1).normal(size=100_000)}).drifted
 
 
+def test_a_shift_of_a_small_window_is_found_by_its_location():
+    """By one standard deviation in 14 rows against 1,000."""
+    rows = [
+        compare({"x": draw(seed, 2).normal(size=1000)}, {"x": draw(seed, 3).normal(1.0, size=14)}).columns[0]
+        for seed in range(20)
+    ]
+    assert all("p_location" in row.details for row in rows)
+    assert sum(row.drifted for row in rows) >= 13
+
+
+def test_small_windows_of_counts_have_the_size_of_their_verdict():
+    means = np.geomspace(0.05, 5.0, 10)
+    found = [
+        compare(draw(seed, 4).poisson(means, (1000, 10)), draw(seed, 5).poisson(means, (3, 10)), joint=False).drifted
+        for seed in range(40)
+    ]
+    assert sum(found) <= 6
+
+
 def table(seed, rows=3000):
     g = draw(seed, 4)
     return {

@@ -15,6 +15,7 @@ from visutility.monitor.state import Floats, Ints
 
 # Shares of the level of a numeric column; most goes to where the column lies, which moves most often.
 WEIGHTS = {"location": 0.6, "spread": 0.15, "shape": 0.15, "spike": 0.1}
+SKEWNESS = 1.0  # of a linear statistic up to which its tails are taken for those of a gamma law
 KURTOSIS = 0.2  # of a linear statistic, beyond that of a gamma law, up to which its tails are taken for one
 LEAST_EXPECTED = 5.0  # in a cell of a chi-square test, in the smaller window
 SHAPE_CELLS = 24
@@ -114,9 +115,10 @@ def linear(scores: Floats, total: Ints, current: Ints) -> tuple[float, float]:
 def is_settled(scores: Floats, total: Ints, m: int) -> bool:
     """Return whether the gamma law fits the tails of T, judged by its fourth moment.
 
-    For a small sample of m the excess kurtosis of T is E a^4 / m (E a^2)^2 and the squared skewness (E a^3)^2 / m
-    (E a^2)^3; the gamma law's kurtosis is 1.5 times that. A column that is zero but for a few values of both signs has
-    far more. Looks at the totals alone, so that leaving a test out does not depend on how they are split.
+    For a small sample of m the excess kurtosis of T is (E a^4 / (E a^2)^2 - 3) / m and the squared skewness
+    (E a^3)^2 / m (E a^2)^3; the gamma law's kurtosis is 1.5 times that. A column that is zero but for a few values of
+    both signs has far more. Of a T skewed beyond 1 the gamma law calls values impossible that do occur, as in small
+    windows of counts. Looks at the totals alone, so that leaving a test out does not depend on how they are split.
     """
     n = float(total.sum())
     a = scores - _mean(scores, total)
@@ -124,7 +126,8 @@ def is_settled(scores: Floats, total: Ints, m: int) -> bool:
     if two <= 1e-12:
         return False
     m_eff = min(float(m), n - m) * max(float(m), n - m) / n
-    return four / (two * two) / m_eff <= 1.5 * three**2 / two**3 / m_eff + KURTOSIS
+    skewed = three**2 / two**3 / m_eff
+    return skewed <= SKEWNESS**2 and (four / (two * two) - 3.0) / m_eff <= 1.5 * skewed + KURTOSIS
 
 
 def _upper(z: float, skew: float) -> float:
