@@ -230,6 +230,16 @@ def test_what_are_no_vectors_is_refused(values):
         compare(values, values, kind="embedding")
 
 
+def test_a_report_without_drift_has_no_drifted_rows():
+    g = rng(29, "agree")
+    windows = g.standard_normal((200, 4)), 1.1 * g.standard_normal((100, 4)) + 0.2
+    report = compare(*windows, "embedding", level=0.045)
+    assert not report.drifted
+    assert min(row.q_value for row in report.columns) < 0.045
+    assert not any(row.drifted for row in report.columns)
+    assert any(row.drifted for row in compare(*windows, "embedding", level=0.06).columns)
+
+
 def test_vectors_too_small_to_compute_with_are_no_drift():
     g = rng(14, "tiny")
     for width in (4, 200):

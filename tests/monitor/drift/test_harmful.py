@@ -80,6 +80,16 @@ def test_location_and_spread_keeps_its_level_with_ties_and_sees_both():
     assert location_and_spread(np.zeros(50), np.zeros(20)) == (1.0, 0.0)
 
 
+def test_a_report_without_drift_has_no_drifted_rows():
+    g = rng(14, "agree")
+    windows = softmax(g, 200), softmax(g, 100, weights=(1, 1, 1.4, 1, 1), sharpness=2.7)
+    report = compare(*windows, "softmax", level=0.015)
+    assert not report.drifted
+    assert min(row.q_value for row in report.columns) < 0.015
+    assert not any(row.drifted for row in report.columns)
+    assert any(row.drifted for row in compare(*windows, "softmax", level=0.05).columns)
+
+
 @pytest.mark.parametrize(("bad", "tested"), [(1, True), (95, False), (100, False)])
 def test_vectors_that_are_not_finite_are_broken_data_and_left_out(bad, tested):
     g = rng(5, "nan")

@@ -263,6 +263,15 @@ def test_what_a_model_says_of_broken_images_is_broken_too_and_left_out(reference
     assert report.status == "data broken"
 
 
+def test_a_report_without_drift_has_no_drifted_rows(reference, current):
+    windows = reference, brighter(current, 0.005)
+    report = compare(*windows, "images", level=1e-130)
+    assert not report.drifted
+    assert min(row.q_value for row in report.columns) < 1e-130
+    assert not any(row.drifted for row in report.columns)
+    assert any(row.drifted for row in compare(*windows, "images", level=0.05).columns)
+
+
 def test_masked_pixels_are_refused(reference, current):
     for pair in ((np.ma.masked_less(reference, 9), current), (reference, np.ma.masked_less(current, 9))):
         with pytest.raises(InvalidObservation, match="masked"):

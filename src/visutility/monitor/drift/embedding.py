@@ -148,7 +148,7 @@ def compare_embedding(
         level=level,
         rows=rows,
         verdict=_words(found, drifted),
-        columns=rows_of(learnt, found, level),
+        columns=rows_of(learnt, found, level if drifted else 0.0),
         quality=quality,
         shifted=most_shifted(found.shares, kept) if drifted else (),
         status=status_of(drifted, quality),

@@ -60,7 +60,7 @@ def compare_softmax(
         level=level,
         rows=lengths,
         verdict=f"Drift: {what} (p = {p:.2g})." if drifted else f"No harmful drift: p = {p:.2g}.",
-        columns=with_fdr(rows, level),
+        columns=with_fdr(rows, level if drifted else 0.0),
         quality=found.quality,
         shifted=most_shifted(found.entropies, found.kept) if drifted else (),
         status=status_of(drifted, found.quality),

@@ -142,7 +142,7 @@ def compare_images(
         level=level,
         rows=rows,
         verdict=_words(drifted, p, named, least.what, quality),
-        columns=_columns(parts, learnt, measured, level),
+        columns=_columns(parts, learnt, measured, level if drifted else 0.0),
         quality=quality,
         named=named,
         shifted=least.shifted if drifted else (),
@@ -208,8 +208,8 @@ def _same_length(values: Any, n: int, what: str) -> None:
 
 
 def _columns(parts: list[_Part], learnt: ImageReference, measured: Floats, level: float) -> tuple[ColumnDrift, ...]:
-    """Return the joint rows as they are, then single statistics; one false discovery rate over the single ones."""
-    joint = [row for part in parts for row in part.rows if row.kind == "joint"]
+    """Return the joint rows, then single statistics; one false discovery rate over the single ones."""
+    joint = [replace(row, drifted=row.q_value <= level) for part in parts for row in part.rows if row.kind == "joint"]
     single = [row for part in parts for row in part.rows if row.kind != "joint"]
     single += rank_rows(pixels.names((0, *learnt.shape)), learnt.statistics, measured, level)
     return (*joint, *with_fdr(sorted(single, key=lambda row: row.p_value), level))

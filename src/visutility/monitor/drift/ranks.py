@@ -19,7 +19,10 @@ def rank_rows(names: Sequence[str], reference: Floats, current: Floats, level: f
 
 
 def with_fdr(rows: Iterable[ColumnDrift], level: float) -> tuple[ColumnDrift, ...]:
-    """Return the rows with q-values (Benjamini & Hochberg 1995) over all of them, flagged where at most `level`."""
+    """Return the rows with q-values (Benjamini & Hochberg 1995) over all of them, flagged where at most `level`.
+
+    A report without drift has no drifted rows: pass a level of 0 then.
+    """
     listed = list(rows)
     q_values = benjamini_hochberg([row.p_value for row in listed]).tolist()
     return tuple(replace(row, q_value=q, drifted=q <= level) for row, q in zip(listed, q_values, strict=True))
