@@ -54,6 +54,11 @@ def dictionary():
     return arrow().set_column(2, "word", arrow()["word"].dictionary_encode())
 
 
+NO_TEXT = pa.Array.from_buffers(
+    pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"\xff\xfe")]
+)
+
+
 class OnlyTheStream:
     """As a polars frame looks from outside: nothing but the Arrow interface."""
 
@@ -173,6 +178,15 @@ def test_less_usual_types():
     assert [found.columns[name].nulls for name in ("money", "date", "when", "span", "view", "spans")] == [1] * 6
 
 
+def test_pandas_intervals_are_labels_and_sparse_columns_numbers():
+    frame = pd.DataFrame({"cut": pd.cut(X, [-1.0, 0.0, 9.0]), "sparse": pd.arrays.SparseArray(COUNT * GONE)})
+    found = sketch(frame)
+    assert found.types == {"cut": "text", "sparse": "number"}
+    assert found.columns["cut"].counts == {"(-1.0, 0.0]": ((X > -1) & (X <= 0)).sum(), "(0.0, 9.0]": (X > 0).sum()}
+    assert found.columns["cut"].nulls == (X <= -1).sum()
+    assert found.columns["sparse"].mean == pytest.approx((COUNT * GONE).mean())
+
+
 def test_declared_labels_are_labels_whatever_they_hold():
     rows = {"class": [3, 1, 3], "code": [3.0, np.nan, 1.0], "flag": [True, False, True]}
     found = sketch(rows, categorical=("class", "code", "flag"))
@@ -203,6 +217,15 @@ def test_declared_labels_are_labels_whatever_they_hold():
         (pd.DataFrame(np.zeros((2, 2)), columns=["a", "a"]), "two columns are named 'a'"),
         (pa.Table.from_arrays([pa.array([1]), pa.array([1])], ["a", "a"]), "two columns are named 'a'"),
         (iter([{"x": [1.0]}, 5.0]), "is not a table"),
+        ({"x": [2**70, 1]}, "column 'x' has numbers of more than 64 bits"),
+        ({"x": [[1], [1, 2]]}, "column 'x' is no column"),
+        ({"x": None}, "column 'x' is no column"),
+        ({"x": [Decimal("Infinity"), Decimal(1)]}, "column 'x' cannot be read"),
+        (pd.DataFrame({"x": [1j, 2j]}), "column 'x' cannot be read"),
+        (np.zeros(5, [("x", float, (2,))]), "column 'x' has shape"),
+        (np.zeros((), [("x", float)]), r"shape \(\) is not a table"),
+        ({"x": NO_TEXT}, "column 'x' has text that is not Unicode"),
+        ({"x": pa.DictionaryArray.from_arrays(pa.array([0, 0]), pa.array([[1]]))}, "column 'x' cannot be read"),
     ],
 )
 def test_what_is_no_table_is_refused(wrong, match):
@@ -233,7 +256,7 @@ def test_a_number_is_no_table():
         compare(np.array(1.0), np.array(2.0))
 
 
-@pytest.mark.parametrize("categorical", ["count", ["count", "magic"]])
+@pytest.mark.parametrize("categorical", ["count", ["count", "magic"], None, 5])
 def test_categorical_names_columns(categorical):
     with pytest.raises(InvalidSetting, match="categorical"):
         compare(mapping(), mapping(), categorical=categorical)

@@ -34,10 +34,9 @@ class TableSketch:
         self, names: Sequence[str] | None = None, categorical: Sequence[str] = (), *, joint: bool = True
     ) -> None:
         self.names = None if names is None else tuple(names)
-        if isinstance(categorical, str):
-            raise InvalidSetting(
-                f"categorical is the text {categorical!r}", hint=f"pass [{categorical!r}], a list of names"
-            )
+        given: object = categorical  # of callers without types
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise InvalidSetting(f"categorical is {given!r}", hint="pass a list of names")
         self.categorical = tuple(str(name) for name in categorical)
         self._rows = 0
         self._types: dict[str, ColumnType] = {}

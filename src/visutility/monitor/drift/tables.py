@@ -137,9 +137,9 @@ def _pieces(table: Any, names: Sequence[str] | None) -> Iterator[tuple[dict[str,
 
 
 def _of_array(table: NDArray[Any], names: Sequence[str] | None) -> tuple[dict[str, Any], int]:
-    if table.dtype.names:
-        return {name: table[name] for name in table.dtype.names}, len(table)
-    if table.ndim == 1 and table.dtype.kind != "O":
+    if table.dtype.names and table.ndim == 1:
+        return {name: _of_sequence(name, table[name]) for name in table.dtype.names}, len(table)
+    if table.ndim == 1 and table.dtype.kind not in "OV":
         table = table[:, None]
     if table.ndim != 2:
         raise InvalidData(f"an array of shape {table.shape} is not a table", hint="pass (rows, columns)")
@@ -177,7 +177,10 @@ def _of_sequence(name: str, column: Any) -> Any:
         import pyarrow
 
         return column if isinstance(column, pyarrow.ChunkedArray) else pyarrow.chunked_array(column)
-    array = column if isinstance(column, np.ndarray) else _array(column)
+    try:
+        array = column if isinstance(column, np.ndarray) else _array(column)
+    except (TypeError, ValueError) as error:
+        raise InvalidData(f"column {name!r} is no column: {error}", hint="a column holds one value per row") from None
     if array.ndim != 1:
         raise InvalidData(f"column {name!r} has shape {array.shape}", hint="a column holds one value per row")
     return array
@@ -249,22 +252,33 @@ def _of_numbers(part: NDArray[Any]) -> tuple[ColumnType, Floats | Labels | None]
 
 def _of_arrow_array(name: str, part: Any) -> tuple[ColumnType, Floats | Labels | None]:
     import pyarrow
+
+    try:
+        return _converted(part)
+    except UnicodeError as error:
+        problem = f"column {name!r} has text that is not Unicode: {error}"
+        raise InvalidData(problem, hint="decode it with errors='replace'") from None
+    except OverflowError as error:
+        problem = f"column {name!r} has numbers of more than 64 bits: {error}"
+        raise InvalidData(problem, hint="turn them into floats, or into text if they are names") from None
+    except (pyarrow.ArrowException, TypeError, ValueError) as error:
+        mixed = isinstance(error, (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError))
+        problem = f"column {name!r} {'mixes types' if mixed else 'cannot be read'}: {error}"
+        raise InvalidData(problem, hint="give each column one type, of numbers, text, booleans or times") from None
+
+
+def _converted(part: Any) -> tuple[ColumnType, Floats | Labels | None]:
+    import pyarrow
     from pyarrow import types
 
     array = part
     if not isinstance(part, (pyarrow.Array, pyarrow.ChunkedArray)):
-        try:
-            if isinstance(part, np.ma.MaskedArray):
-                array = pyarrow.array(part.data, mask=np.ma.getmaskarray(part))
-            elif isinstance(part, np.ndarray) and part.dtype.kind not in "OUS":
-                return "other", None
-            else:
-                array = pyarrow.array(part, from_pandas=True)
-        except UnicodeError as error:
-            problem = f"column {name!r} has text that is not Unicode: {error}"
-            raise InvalidData(problem, hint="decode it with errors='replace'") from None
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError) as error:
-            raise InvalidData(f"column {name!r} mixes types: {error}", hint="give each column one type") from None
+        if isinstance(part, np.ma.MaskedArray):
+            array = pyarrow.array(part.data, mask=np.ma.getmaskarray(part))
+        elif isinstance(part, np.ndarray) and part.dtype.kind not in "OUS":
+            return "other", None
+        else:
+            array = pyarrow.array(_readable(part), from_pandas=True)
     array = array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
     kind = array.type
     if types.is_null(kind):
@@ -283,6 +297,14 @@ def _of_arrow_array(name: str, part: Any) -> tuple[ColumnType, Floats | Labels |
         micros = array.cast(whole, safe=False).cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
         return ("number" if types.is_duration(kind) else "time"), micros.astype(np.float64) / 1e6
     return ("text", _labels(array)) if types.is_dictionary(kind) or _is_text(kind) else ("other", None)
+
+
+def _readable(part: Any) -> Any:
+    """A pandas column as Arrow takes it: categories that are intervals or periods as text, a sparse one filled up."""
+    categories = getattr(getattr(part, "dtype", None), "categories", None)
+    if categories is not None and str(categories.dtype).startswith(("interval", "period")):
+        return part.cat.rename_categories(categories.astype(str))
+    return part.sparse.to_dense() if hasattr(part, "sparse") else part
 
 
 def _is_text(kind: Any) -> bool:
