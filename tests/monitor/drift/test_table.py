@@ -355,6 +355,17 @@ def test_a_sketch_in_other_bins_is_refused():
         compare(sketch({"x": [1.0, 2.0]}), sketch({"y": [1.0, 5.0]}))
 
 
+def test_a_sketch_with_other_scores_is_refused():
+    """Bins may be the same though quantiles differ: of columns of few values."""
+    tables = []
+    for seed, share in ((0, 0.5), (1, 0.05)):
+        g = draw(seed)
+        rare = np.concatenate([np.arange(4), (g.random(4996) < share) * 1.0])
+        tables.append({"a": g.integers(0, 4, 5000), "b": g.integers(0, 4, 5000), "c": rare})
+    with pytest.raises(Invalid, match="other scores"):
+        compare(*map(sketch, tables))
+
+
 def test_one_row_is_enough_to_answer():
     report = compare({"x": [1.0]}, {"x": [2.0]})
     assert (report.drifted, report.rows) == (False, (1, 1))

@@ -20,7 +20,7 @@ COLUMNS = 32  # numeric columns taken, the first ones
 CLIP = 3.0  # scores beyond this count as this
 STEPS = 16.0  # whole numbers per unit of a score
 ROWS = 2048  # rows at once: their scores and powers fit the second-level cache
-LEAST_ROWS = 50  # of the smaller window, for the normal tail
+LEAST_ROWS = 200  # of the smaller window, for the normal tail
 
 
 class Pair(NamedTuple):
@@ -97,10 +97,14 @@ class JointSketch:
         if math.isnan(float(out.sum())):
             out[np.isnan(out)] = 0.0
 
+    def fits(self, other: "JointSketch") -> bool:
+        """Return whether both have the same scores of the same columns."""
+        same = self.names == other.names and np.array_equal(self.centre, other.centre)
+        return same and np.array_equal(self.scale, other.scale)
+
     def merge(self, other: "JointSketch") -> "JointSketch":
         """Return the sketch of both. Raises `Invalid` when their scores differ."""
-        same = self.names == other.names and np.array_equal(self.centre, other.centre)
-        if not (same and np.array_equal(self.scale, other.scale)):
+        if not self.fits(other):
             raise Invalid("sketches with other scores do not merge", hint="start both from one sketch, by fresh()")
         return replace(self, sums=self.sums + other.sums)
 
@@ -120,8 +124,11 @@ def correlations(reference: JointSketch, current: JointSketch) -> Pair | None:
     The correlation r of scores u, v (standardised in their own window, so that shifts and stretches of single columns
     do not count) has variance Var(uv - r (u² + v²) / 2) / n for large n: its influence function (Devlin, Gnanadesikan &
     Kettenring 1975), whatever the law of the rows; taken from both windows together. None for fewer than two columns
-    that vary in both, and for windows of fewer than 50 rows.
+    that vary in both, and for windows of fewer than 200 rows.
+    Raises `Invalid` when their scores differ.
     """
+    if not reference.fits(current):
+        raise Invalid("the current window has other scores for correlations", hint="use fresh() of the reference")
     d = len(reference.names)
     n, m = float(reference.sums[-1, -1]), float(current.sums[-1, -1])
     if d < 2 or min(n, m) < LEAST_ROWS:
