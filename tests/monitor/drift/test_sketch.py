@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visutility.core.errors import EmptyWindow, Invalid, InvalidData
-from visutility.monitor.drift import TableSketch, sketch
+from visutility.monitor.drift import TableSketch, compare, sketch
 from visutility.monitor.drift.columns import LABELS, LabelSketch, NumberSketch, edges_of
 from visutility.monitor.drift.sketch import SAMPLE, sketch_like
 
@@ -141,6 +141,26 @@ def test_bytes_that_are_no_sketch_are_refused():
         TableSketch.load(b"nothing")
     with pytest.raises(Invalid):
         TableSketch.load(sketch({"x": [1.0, 2.0]}).save()[:-9])
+
+
+def test_parts_of_a_window_merge_in_columns_that_the_reference_has_no_bins_for():
+    g = np.random.default_rng(11)
+    like = sketch({"x": g.normal(size=500), "gone": np.full(500, np.nan), "text": ["a", "b"] * 250})
+    now = {"x": g.normal(size=500), "gone": g.normal(size=500), "text": g.normal(size=500), "new": g.normal(size=500)}
+    now["text"][:250] = np.nan
+    whole, parts = like.fresh(), [like.fresh(), TableSketch.load(like.fresh().save())]
+    whole.update(now)
+    for at, part in enumerate(parts):
+        rows = slice(250 * at, 250 * (at + 1))
+        part.update({name: [None] * 250 if name == "text" and not at else v[rows] for name, v in now.items()})
+    merged = parts[0].merge(TableSketch.load(parts[1].save()))
+    assert merged.types == whole.types
+    for name, column in whole.columns.items():
+        found = merged.columns[name]
+        assert (found.n, found.nulls, found.low, found.high) == (column.n, column.nulls, column.low, column.high)
+    assert [row.p_value for row in compare(like, merged).columns] == [
+        row.p_value for row in compare(like, whole).columns
+    ]
 
 
 def test_sketches_with_other_edges_do_not_merge():

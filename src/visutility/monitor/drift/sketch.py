@@ -44,6 +44,7 @@ class TableSketch:
         self._row_hashes: Hashes = np.empty(0, np.uint64)
         self._row_counts: Ints = np.zeros(0, np.int64)
         self._joint: JointSketch | None = JointSketch.learn({}) if joint else None
+        self._likened = False  # to a reference: columns without bins there have none here
         self._held: list[Block] | None = []  # the first rows, until there are enough to choose edges; None from then on
 
     @property
@@ -96,7 +97,7 @@ class TableSketch:
         empty = TableSketch(self.names, self.categorical)
         empty._joint = None if self._joint is None else self._joint.fresh()
         empty._columns = {name: self._columns[name].fresh() for name in self._types if name in self._columns}
-        empty._held = None
+        empty._held, empty._likened = None, True
         return empty
 
     def merge(self, other: "TableSketch") -> "TableSketch":
@@ -107,7 +108,7 @@ class TableSketch:
         self._flush()
         other._flush()
         both = TableSketch(self.names, self.categorical)
-        both._held = None
+        both._held, both._likened = None, self._likened or other._likened
         for name in dict.fromkeys([*self._columns, *other._columns]):
             mine, theirs = self._columns.get(name), other._columns.get(name)
             both._columns[name] = _merged(mine, theirs)
@@ -124,7 +125,7 @@ class TableSketch:
         self._flush()
         kinds = {name: "number" if isinstance(one, NumberSketch) else "label" for name, one in self._columns.items()}
         label = {"rows": self._rows, "types": list(self._types.items()), "columns": list(kinds.items())}
-        label |= {"names": self.names, "categorical": self.categorical}
+        label |= {"names": self.names, "categorical": self.categorical, "likened": self._likened}
         label["joint"] = None if self._joint is None else self._joint.names
         packed: dict[str, NDArray[Any]] = {"label": np.frombuffer(codec.dumps(label).encode(), np.uint8)}
         packed |= {"row_hashes": self._row_hashes, "row_counts": self._row_counts}
@@ -144,7 +145,7 @@ class TableSketch:
         found = cls(label["names"], label["categorical"])
         found._rows, found._types, found._held = label["rows"], dict(label["types"]), None
         found._row_hashes, found._row_counts = packed["row_hashes"], packed["row_counts"]
-        found._joint = None
+        found._joint, found._likened = None, label.get("likened", False)
         if label["joint"] is not None:
             parts = {key.partition(".")[2]: array for key, array in packed.items() if key.startswith("joint.")}
             found._joint = JointSketch.of_arrays(tuple(label["joint"]), parts)
@@ -190,6 +191,8 @@ class TableSketch:
         for name in sorted(block.columns):
             values, column = block.columns[name], self._columns.get(name)
             if isinstance(values, np.ndarray) and isinstance(column, NumberSketch):
+                if self._likened and column.edges is None:
+                    column.edges = np.empty(0)  # no bins, or the parts of a window would have different ones
                 np.copyto(work, values)
                 hash_numbers(work, hashes, more)
                 with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest there are
@@ -311,7 +314,10 @@ def _merged(mine: ColumnSketch | None, theirs: ColumnSketch | None) -> ColumnSke
         return mine.merge(theirs)
     if isinstance(mine, LabelSketch) and isinstance(theirs, LabelSketch):
         return mine.merge(theirs)
-    one = mine if mine is not None else theirs
-    if one is None or (mine is not None and theirs is not None):
+    some = [one for one in (mine, theirs) if one is not None]
+    valued = [one for one in some if one.size > one.nulls] or some[:1]
+    if len(valued) > 1:
         raise InvalidData("one window has numbers where the other has labels", hint="merge windows of one table")
-    return one.merge(type(one)())  # type: ignore[arg-type]
+    both = valued[0].merge(type(valued[0])())  # type: ignore[arg-type]
+    both.nulls += sum(one.nulls for one in some if one is not valued[0])
+    return both
