@@ -206,6 +206,12 @@ def test_histograms_of_the_smallest_and_the_largest_numbers(scale, high):
         assert sum(histogram.shares) == pytest.approx(1.0)
 
 
+def test_a_label_may_be_named_as_the_rest_is():
+    (row,) = compare({"x": ["(others)", "b", "c"] * 50}, {"x": ["(others)", "b", "b"] * 50}).columns
+    assert row.current.labels == ("b", "(others)", "c", "((others))")
+    assert row.current.shares == pytest.approx((2 / 3, 1 / 3, 0.0, 0.0))
+
+
 def test_schema_changes_are_rows():
     rows = table(2)
     rows["n"] = rows["n"].astype(str)

@@ -108,7 +108,7 @@ class Finding:
 class DriftReport:
     """The verdict of one comparison of a current window with a reference window.
 
-    kind: "table", "embedding" or "images": a key of `KINDS`.
+    kind: "table", "embedding", "images" or "softmax": a key of `KINDS`.
     drifted: whether `p_value` is at most `level`; without a change this happens with probability `level` at most.
     p_value: of the whole comparison. level: the level asked for.
     rows: how many rows or samples the reference and the current window have.

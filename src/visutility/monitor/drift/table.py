@@ -177,11 +177,14 @@ def _categorical(name: str, before: LabelSketch, after: LabelSketch) -> ColumnDr
     top = sorted(
         {*before.counts, *after.counts}, key=lambda label: (-_share(before, label) - _share(after, label), label)
     )[:SHOWN]
+    others = "(others)"
+    while others in top:  # a label may have this name
+        others = f"({others})"
     histograms = []
     for sketched in (before, after):
         shares = [_share(sketched, label) for label in top]
         rest = max(1.0 - sum(shares), 0.0)
-        histograms.append(Histogram((*shares, rest), labels=(*top, "(others)")))
+        histograms.append(Histogram((*shares, rest), labels=(*top, others)))
     details = {"labels_reference": before.distinct, "labels_current": after.distinct, "total_variation": moved}
     details["cramers_v"] = tests.cramers_v(old, new)
     fresh = sum(count for label, count in after.counts.items() if label not in before.counts) if before.whole else 0
