@@ -138,12 +138,13 @@ def test_the_data_are_never_written_over(files, capsys, option):
     assert (files / "old.parquet").read_bytes() == before
 
 
-def test_images_of_many_channels_are_compared_and_not_shown(files, capsys):
+def test_images_of_many_channels_are_refused(files, capsys):
     light = rng(0, "cli", "channels").random((60, 12, 12, 7))
     np.save("was.npy", light)
     np.save("now.npy", light * 0.5)
-    assert main(["drift", "was.npy", "now.npy", "--html", "x.html"]) == 0
-    assert capsys.readouterr().out.startswith("▲ drift: ")
+    assert main(["drift", "was.npy", "now.npy", "--html", "x.html"]) == 2
+    assert "7 channels" in capsys.readouterr().err
+    assert not (files / "x.html").exists()
 
 
 def test_what_does_not_fit_ends_with_the_code_of_its_kind_and_says_what_to_do(files, capsys):
