@@ -76,6 +76,17 @@ def test_a_tiny_reference_window_does_not_make_a_large_one_drift():
         assert not compare({"x": draw(seed, 0).normal(size=10)}, {"x": draw(seed, 1).normal(size=100_000)}).drifted
 
 
+def test_the_shape_has_its_size_where_edges_are_values_of_a_small_reference():
+    p = [
+        row.details["p_shape"]
+        for seed in range(40)
+        for row in compare(
+            draw(seed, 6).normal(size=(100, 10)), draw(seed, 7).normal(size=(5000, 10)), joint=False
+        ).columns
+    ]
+    assert (np.array(p) <= 0.05).mean() < 0.11
+
+
 def test_a_shift_of_a_small_window_is_found_by_its_location():
     """By one standard deviation in 14 rows against 1,000."""
     rows = [

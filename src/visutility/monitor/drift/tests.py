@@ -18,6 +18,7 @@ WEIGHTS = {"location": 0.6, "spread": 0.15, "shape": 0.15, "spike": 0.1}
 SKEWNESS = 1.0  # of a linear statistic up to which its tails are taken for those of a gamma law
 KURTOSIS = 0.2  # of a linear statistic, beyond that of a gamma law, up to which its tails are taken for one
 LEAST_EXPECTED = 5.0  # in a cell of a chi-square test, in the smaller window
+LEAST_REFERENCE = 30.0  # in a cell of numbers, in the reference window: its edges may be values of that window
 SHAPE_CELLS = 24
 EXACT = 20_000  # cases of an exact test of a share; above, the normal tail
 
@@ -224,10 +225,15 @@ def _occupied(reference: Ints, current: Ints) -> tuple[Ints, Ints]:
 
 
 def _cells(reference: Ints, current: Ints, cells: Ints) -> tuple[Ints, Ints]:
-    """Return the counts per cell of neighbouring bins, each with at least 5 values to expect in each window."""
+    """Return the counts per cell of neighbouring bins, each with at least 5 values to expect in each window.
+
+    At least 30 in the reference window: between edges that are its own values its count is fixed, and the current one
+    negative hypergeometric, with a longer tail the fewer these are.
+    """
     first = np.flatnonzero(np.diff(cells, prepend=-1))
     old, new = np.add.reduceat(reference, first), np.add.reduceat(current, first)
-    return merged(old, new, LEAST_EXPECTED * (old.sum() + new.sum()) / max(min(old.sum(), new.sum()), 1))
+    n, m = max(int(old.sum()), 1), max(int(new.sum()), 1)
+    return merged(old, new, max(LEAST_EXPECTED / min(n, m), LEAST_REFERENCE / n) * (n + m))
 
 
 def merged(reference: Ints, current: Ints, wanted: float) -> tuple[Ints, Ints]:
