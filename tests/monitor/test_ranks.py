@@ -337,3 +337,18 @@ def test_the_rank_of_a_tied_value_covers_its_ties():
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(InvalidSetting, match=re.escape(repr(next(iter(settings.values()))))):
         Ranks(**settings)
+
+
+def test_one_odd_value_among_the_first_does_not_pass_for_dependence():
+    """Of a stream that is nearly constant all ranks are alike: that says nothing about how they hang together."""
+    values = np.zeros((8, 5300))
+    values[:, 10] = 0.3
+    values[:, 5000:] = np.where(rng(0, "odd").random((8, 300)) < 0.2, 1.0, 0.0)
+    detector = Ranks()
+    state, said = detector.update(detector.init(8), values[:, :5000])
+    assert len(said) == 0
+    assert (state.inflation == 0).all()
+    _, said = detector.update(state, values[:, 5000:])
+    first = {verdict.stream: verdict.position for verdict in reversed(list(said)) if verdict.level is Level.ALARM}
+    assert len(first) == 8
+    assert max(first.values()) < 5100

@@ -28,6 +28,7 @@ _CALM = 10.0  # the largest product of one bet below which no excursion is under
 _EASED = 100.0  # times `arl`: what the bet on low ranks wins until the row starts anew
 _EVER = 2**31  # values that are never there
 _PIECE = 128  # values between measurements of dependence
+_STILL = 1e-3  # variance of ranks below which nearly all values are one: that tells nothing of dependence
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +317,7 @@ class Ranks(StepDetector[RankState]):
         _keep(work, rows[work.best[rows] < _CALM])
         rows = rows[work.score[rows] < self.arl ** (2.0 / 3.0)]
         n = np.maximum(work.ranked[rows], 1)
-        excess = 2.0 * _SPANS[:, None] * work.cross[:, rows] / np.maximum(work.power[rows], 1e-9 * n)
+        excess = 2.0 * _SPANS[:, None] * work.cross[:, rows] / np.maximum(work.power[rows], _STILL * n)
         error = 2.0 * _SPANS[:, None] / np.sqrt((2.0 * _SPANS[:, None] - 1.0) * n)
         sure = np.where(excess > _SURE * np.clip(n / _OLD, 0.5, 1.0) * error, excess, 0.0)
         work.inflation[rows] = inflation_class(1.0 + np.maximum.reduce(sure, axis=0))
