@@ -218,3 +218,16 @@ def test_chained_errors_that_rise_by_so_much_are_seen_in_time(by, most):
     _, alarms = watched(chains(rng(1, "chain", int(100 * by)), rate, 300, 0.5))
     assert median_delay(alarms, 5000) <= most
     assert sum((found < 5000).sum() for found in alarms) <= 20  # 1.5e6 values at 5 per 1e6: P(> 20) = 1e-5
+
+
+@pytest.mark.parametrize("cut", [1, 50, 700])
+def test_a_stream_between_two_kinds_is_learnt_as_scores_also_from_batches_of_0_and_1(cut):
+    draw = rng(0, "between")
+    values = np.concatenate([draw.random(600) < 0.3, [0.5], draw.random(2000) < 0.3]).astype(float)[None]
+    whole, parts = Fleet("auto", 1), Fleet("auto", 1)
+    whole.update(values)
+    for at in range(0, values.shape[1], cut):
+        parts.update(values[:, at : at + cut])
+    assert parts.explain(0) == whole.explain(0)
+    assert parts.learnt(0) == whole.learnt(0)
+    assert parts._state.kind[0] == SCORES

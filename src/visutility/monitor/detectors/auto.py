@@ -193,7 +193,7 @@ class Auto(StepDetector[Any]):
         """Let each detector take its streams' rows of the batch at once; those that change kind go step by step."""
         seen = work.seen.copy()
         scores = work.kind == SCORES
-        errors = ~scores & self._binary(values).all(axis=1)
+        errors = (work.kind == ERRORS) & self._binary(values).all(axis=1)
         found: list[Verdict] = []
         for kind, rows in ((ERRORS, np.flatnonzero(errors)), (SCORES, np.flatnonzero(scores))):
             if len(rows):
