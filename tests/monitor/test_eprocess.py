@@ -393,3 +393,16 @@ def test_winnings_that_only_together_are_beyond_float32_are_cut_without_a_warnin
     found = fleet.update(draw.random((20, 2000)) < 0.8)
     assert np.isfinite(found.score).all()
     assert np.isfinite(fleet.scores()).all()
+
+
+def test_baselines_above_a_half_are_exact_however_they_are_cut():
+    """256 blocks of such values have more 4096ths than float32 has digits for."""
+    values = rng(0, "large means").beta(90, 10, 100_000)
+    detector = EProcess(arl=1e12)
+    whole, _ = detector.update(detector.fresh(1), values)
+    parts = detector.fresh(1)
+    for piece in np.array_split(values, 700):
+        parts, _ = detector.update(parts, piece)
+    assert equal(whole, parts)
+    grid = np.round(values.astype(np.float32) / GRID) * GRID  # 100,000 values are whole blocks
+    assert whole.total[0] == grid.sum(dtype=np.float64)

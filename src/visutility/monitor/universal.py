@@ -111,7 +111,7 @@ def won(work: EProcessState, room: Singles | None = None) -> Singles:
 
 def add(work: EProcessState, sums: Singles, mask: Bools | None = None) -> None:
     """Grow the baseline by closed blocks, sums (n, s), n at most 256, of every row or of those of the mask."""
-    work.total[:] += np.add.reduce(sums, axis=0)  # exact in float32 for 256 blocks
+    work.total[:] += np.add.reduce(sums, axis=0, dtype=np.float64)
     blocks = np.int32(len(sums))
     work.blocks[:] += blocks if mask is None else mask.astype(np.int32) * blocks
 
@@ -159,7 +159,7 @@ def regret(work: EProcessState, rows: Ints | slice = ALL, sums: Singles | None =
     total = work.total[rows] - work.base_total[rows]
     blocks = work.blocks[rows] - work.base_blocks[rows]
     if sums is not None:
-        total += np.add.reduce(sums, axis=0)
+        total += np.add.reduce(sums, axis=0, dtype=np.float64)
         blocks += np.int32(len(sums))
     rest = blocks * float(BLOCK) - total
     return _regret(work.fit[rows] + _under(work.rate[rows], total, rest), total, rest)
