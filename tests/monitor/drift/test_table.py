@@ -386,3 +386,8 @@ def test_a_sketch_with_other_scores_is_refused():
 def test_one_row_is_enough_to_answer():
     report = compare({"x": [1.0]}, {"x": [2.0]})
     assert (report.drifted, report.rows) == (False, (1, 1))
+
+
+def test_one_list_of_labels_is_refused_or_read_as_it_was():
+    assert not compare(["a", "b"] * 50, ["a", "b"] * 50, kind="table").drifted
+    assert compare(["a", "b"] * 50, ["a", "a", "a", "b"] * 25, kind="table").drifted

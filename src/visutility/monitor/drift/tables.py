@@ -62,7 +62,8 @@ def tables(value: Any) -> Iterator[Any]:
 def _rows(value: Any) -> NDArray[Any]:
     try:
         found = np.asarray(value)
-        return np.array(value, object) if found.dtype.kind in "US" else found  # numbers beside text stay numbers
+        beside_text = found.ndim == 2 and found.dtype.kind in "US"  # numbers beside text stay numbers
+        return np.array(value, object) if beside_text else found
     except ValueError as error:
         raise InvalidData(
             f"a {type(value).__name__} is not a table: {error}", hint="give all rows one length"
