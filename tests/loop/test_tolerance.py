@@ -405,3 +405,24 @@ def test_a_label_free_watch_goes_round_the_whole_loop(tmp_path):
         assert kept.version == 2
         assert kept.learnt["mean"] == pytest.approx(unsure_of(tiny.rows(1, 7000, 300, shifted=True)).mean(), abs=0.05)
         assert kept.learnt["tolerance"] == TOLERANCE
+
+
+def test_values_of_another_version_use_up_no_patience(tmp_path):
+    reference = uncertain(1000, 0.2, "reference")
+    with watched(tmp_path, uncertainty("glr", arl=1e3), reference=reference) as project:
+        send(project, uncertain(1000, 0.2, "before"), name="before")
+        rise = uncertain(4000, 0.25, "r")
+        for at in range(0, len(rise), 10):
+            send(project, rise[at : at + 10], name=f"r{at}", size=10)
+            if rows(project, select(verdict.c.id).where(verdict.c.level == "alarm")):
+                break
+        before = decisions(project)
+        send(project, [0.2] * 5000, name="other", version=2, size=5000)
+        send(project, [0.9], name="one")
+        assert decisions(project) == before
+
+
+@pytest.mark.parametrize("tolerance", ["0.05", True])
+def test_a_tolerance_is_a_number(tolerance):
+    with pytest.raises(InvalidSetting, match="tolerance is"):
+        Watch(tolerance=tolerance)

@@ -45,7 +45,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
         """Raise `InvalidSetting` for a tolerance that is no share, or one on a metric that gets worse by falling."""
         if self.tolerance is None:
             return
-        if not 0.0 <= self.tolerance <= 1.0:
+        number = isinstance(self.tolerance, int | float) and not isinstance(self.tolerance, bool)
+        if not number or not 0.0 <= self.tolerance <= 1.0:
             raise InvalidSetting(
                 f"tolerance is {self.tolerance!r}, not in [0, 1]",
                 hint="give the rise that you can live with, such as 0.05; None: every alarm counts",
@@ -190,7 +191,7 @@ def decide(policy: Policy, seen: Situation) -> Decision:
         days = policy.budget_period / 86_400
         return Decision("refuse", f"the budget of {policy.budget_runs} runs in {days:g} days is spent")
     if policy.mode == "suggest":
-        return Decision("suggest", "the policy only suggests: a person decides whether to retrain")
+        return Decision("suggest", f"{found}; the policy only suggests: a person decides whether to retrain")
     return Decision("run", f"{found}, no run at work, no cooldown, {seen.runs_in_period} runs in the budget period")
 
 

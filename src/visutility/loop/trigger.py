@@ -11,7 +11,7 @@ from typing import Any, final
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, case, func, insert, select
 
 from visutility.core.codec import dumps, loads, to_text, to_time, unpack_floats
 from visutility.core.errors import Conflict
@@ -66,11 +66,9 @@ class AutoRetrainer:
         if "tolerance" not in seen.reference:
             return
         normal = _normal(seen.reference)
-        before = tx.execute(_END_BEFORE, {"chunk": seen.chunk_id}).scalar() or 0
-        waiting = tx.execute(_WAITING, {"watch": seen.watch_id, "first": before - normal.patience})
-        for row in waiting.all():
-            now = seen.end - row.position - 1
-            if not looks(normal, max(before - row.position - 1, 0), now):
+        for row in tx.execute(_WAITING, {"watch": seen.watch_id}).all():
+            now = int(tx.execute(_SINCE, {"verdict": row.id}).scalar() or 0)  # of the watched version alone
+            if not looks(normal, max(now - seen.count, 0), now):
                 continue
             alarm = _alarm(row, seen.model)
             values = _values(tx, alarm, row.position + 1, seen.end)
@@ -248,25 +246,31 @@ _WAITING = (
     select(verdict)
     .where(
         verdict.c.watch_id == bindparam("watch"),
-        verdict.c.position >= bindparam("first"),
         verdict.c.level == "alarm",
         ~select(retrain_trigger.c.id).where(retrain_trigger.c.verdict_id == verdict.c.id).exists(),
     )
     .order_by(verdict.c.position)
 )
-_chunk, _earlier = metric_chunk.alias(), metric_chunk.alias()
-_END_BEFORE = (  # of the values of the same version before a chunk
-    select(_earlier.c.first_position + _earlier.c["count"])
-    .join(
-        _chunk,
-        (_chunk.c.model_id == _earlier.c.model_id)
-        & (_chunk.c.metric == _earlier.c.metric)
-        & (_chunk.c.version_number == _earlier.c.version_number)
-        & (_chunk.c.first_position > _earlier.c.first_position),
+_chunk_end = metric_chunk.c.first_position + metric_chunk.c["count"]
+_SINCE = (  # how many values of its version came after an alarm
+    select(
+        func.sum(
+            _chunk_end
+            - case(
+                (metric_chunk.c.first_position > verdict.c.position, metric_chunk.c.first_position),
+                else_=verdict.c.position + 1,
+            )
+        )
     )
-    .where(_chunk.c.id == bindparam("chunk"))
-    .order_by(_earlier.c.first_position.desc())
-    .limit(1)
+    .select_from(verdict)
+    .join(
+        metric_chunk,
+        (metric_chunk.c.model_id == verdict.c.model_id)
+        & (metric_chunk.c.metric == verdict.c.metric)
+        & (metric_chunk.c.version_number == verdict.c.version_number)
+        & (_chunk_end > verdict.c.position + 1),
+    )
+    .where(verdict.c.id == bindparam("verdict"))
 )
 _CHUNKS_BEFORE = (
     select(metric_chunk.c.first_position, metric_chunk.c["values"].label("packed"))

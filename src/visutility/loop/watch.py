@@ -51,6 +51,7 @@ class Seen:
     model: str
     reference: dict[str, Any]
     chunk_id: str
+    count: int
     end: int  # position after the last of them, in the model's stream of this metric
 
 
@@ -175,7 +176,7 @@ class Monitor:
             for decider in self._deciders:
                 decider.decide(tx, alarm)
         for row in rows:
-            seen = Seen(row["id"], event.model, loads(row["reference"]), chunk, first + len(values))
+            seen = Seen(row["id"], event.model, loads(row["reference"]), chunk, len(values), first + len(values))
             for reviewer in self._reviewers:
                 reviewer.review(tx, seen)
         return alarms
