@@ -26,7 +26,7 @@ LARGEST = 1e90  # of what is taken: the cube of a larger value would overflow
 
 @dataclass(frozen=True, slots=True)
 class ExcursionState(StreamState):
-    """Oriented units: larger is worse. 130 bytes a stream.
+    """Oriented units: larger is worse. 129 bytes a stream.
 
     `base` and `open` hold the count of the values of the baseline and of the excursion, and the sums of d, d^2 and d^3
     with d = value - `first`: a distance, so that a large mean costs no digits.

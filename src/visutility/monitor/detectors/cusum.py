@@ -39,7 +39,7 @@ class Cusum(ExcursionDetector):
     `reference` values on; its mean is taken `margin` standard errors worse than it is, because a baseline that looks
     too good by chance makes every later value look bad. The limit is the one that makes the mean run length to a false
     alarm `arl`. A warning comes where the limit for `warning` times `arl` is passed. Values of any range up to 1e90.
-    130 bytes a stream.
+    129 bytes a stream.
     """
 
     margin: float = 3.0
