@@ -91,6 +91,14 @@ def test_a_signal_that_is_no_share_a_row_is_refused_by_name(values):
         Evaluation({"accuracy": 0.5}, np.zeros(2), signals={"uncertainty": values}).checked(recipe, 2)
 
 
+@pytest.mark.parametrize("name", ["losses", "error"])
+@pytest.mark.parametrize("values", [np.zeros(2), np.full(5, 9.0)])
+def test_a_signal_named_as_the_loss_of_a_row_is_refused(name, values):
+    recipe = sklearn_recipe("lr", LogisticRegression, Space({"x": Float(0, 1)}))
+    with pytest.raises(RecipeFailed, match=f"signal named '{name}', which means the loss of a row. .* of its own"):
+        Evaluation({"accuracy": 0.5}, np.zeros(2), signals={name: values}).checked(recipe, 2)
+
+
 def test_macro_f1_counts_classes_that_only_one_side_has():
     truth, guessed = np.array([0, 0, 1, 1]), np.array([0, 2, 2, 1])
     assert macro_f1(truth, guessed) == pytest.approx(reference.f1_score(truth, guessed, average="macro"))

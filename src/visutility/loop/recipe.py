@@ -19,6 +19,7 @@ from visutility.tune import Params, Space
 from visutility.tune.factory import MODALITIES
 
 Reporter = Callable[[int, float], object]
+OF_LOSSES = ("error", "losses")  # what the loop calls the loss of a row: no signal has these names
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Evaluation:
     `metrics` are finite numbers by name, the recipe's objective among them. `losses` has shape (n,), one number in
     [0, 1] for each row in the batch's order, larger is worse: what the gate pairs and the monitor watches.
     `slices` are named masks of shape (n,). `signals` are other numbers of the same kind, one a row each, by the name of
-    the metric that a policy may watch instead of the loss, such as "uncertainty": they are its reference window.
+    the metric that a policy may watch instead of the loss, such as "uncertainty": they are its reference window. None
+    is called "error" or "losses", the loop's own names for the loss of a row.
     """
 
     metrics: Mapping[str, float]
@@ -46,6 +48,11 @@ class Evaluation:
         bad = {name: value for name, value in self.metrics.items() if not np.isfinite(value)}
         if bad:
             raise RecipeFailed(f"recipe {recipe.name!r} reported {bad}", hint="metrics are finite numbers")
+        if taken := sorted(set(OF_LOSSES) & set(self.signals)):
+            raise RecipeFailed(
+                f"recipe {recipe.name!r} returned a signal named {taken[0]!r}, which means the loss of a row",
+                hint="give the signal a name of its own, such as 'uncertainty'",
+            )
         for name, each in {**self.signals, "losses": self.losses}.items():
             if each.shape != (rows,) or not np.all((each >= 0) & (each <= 1)):
                 raise RecipeFailed(
