@@ -125,6 +125,23 @@ def test_what_is_refused_changes_nothing(tmp_path):
     assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
 
 
+def test_masked_ids_are_refused_also_after_a_removal(tmp_path):
+    fleet = fleet_of(3)
+    masked = np.ma.array([0, 2], mask=[False, True])
+    for _ in range(2):
+        fleet.save(tmp_path / "before")
+        for call in (lambda: fleet.update([1.0, 1.0], masked), lambda: fleet.remove(masked)):
+            with pytest.raises(InvalidObservation, match="ids has masked values"):
+                call()
+        fleet.save(tmp_path / "after")
+        assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
+        fleet.remove(1) if 1 in fleet else None
+    assert fleet.update([1.0, 1.0], np.ma.array([0, 2])).ids.tolist() == [0, 2]  # nothing is masked
+    fleet.remove([0, 2])
+    with pytest.raises(InvalidObservation, match="ids has masked values"):
+        fleet.update([1.0, 1.0], masked)
+
+
 def test_empty_batches_say_nothing_and_change_nothing(tmp_path):
     fleet = fleet_of(2)
     fleet.save(tmp_path / "before")

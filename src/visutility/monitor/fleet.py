@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, StreamNotFound
-from visutility.monitor.detector import AbstractDetector
+from visutility.monitor.detector import AbstractDetector, unmasked
 from visutility.monitor.factory import make_detector
 from visutility.monitor.state import Floats, Ints, join, take
 from visutility.monitor.state import streams as state_streams
@@ -70,7 +70,7 @@ class Fleet:
 
     def remove(self, ids: ArrayLike) -> None:
         """Forget these streams. All or none: `StreamNotFound` when one is not watched."""
-        rows = self._rows_of(np.atleast_1d(np.asarray(ids)))
+        rows = np.atleast_1d(self._rows_of(ids))
         keep = np.delete(np.arange(len(self)), rows)
         self._state = take(self._state, keep) if len(keep) else None
         self._ids = self._ids[keep]
@@ -84,7 +84,7 @@ class Fleet:
         """
         rows = ids
         if ids is not None and (self._rows is not None or self._state is None):
-            rows = self._rows_of(np.asarray(ids))
+            rows = self._rows_of(ids)
         if self._state is None:
             if np.asarray(values).size:
                 raise InvalidObservation("values came for a fleet of no streams", hint="add streams first")
@@ -162,8 +162,9 @@ class Fleet:
             self._rows = np.full(self._next, -1, np.int64)
             self._rows[self._ids] = np.arange(len(self._ids))
 
-    def _rows_of(self, ids: Ints) -> Ints:
+    def _rows_of(self, named: ArrayLike) -> Ints:
         """Return the rows of these ids, or raise `StreamNotFound` with the first that is not watched."""
+        ids = np.asarray(unmasked(named, "ids"))
         if ids.size == 0:
             return np.zeros(ids.shape, np.int64)
         if ids.dtype.kind not in "iu":
@@ -182,7 +183,7 @@ class Fleet:
         return rows
 
     def _row_of(self, stream: int) -> int:
-        return int(self._rows_of(np.array([stream]))[0])
+        return int(self._rows_of([stream])[0])
 
 
 def _count(streams: int | Sequence[ArrayLike]) -> int:
