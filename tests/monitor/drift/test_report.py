@@ -4,9 +4,11 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from mutants import of_json
 
-from visutility.core.errors import Invalid, InvalidSetting
+from visutility.core.errors import Invalid, InvalidSetting, VisuTilityError
 from visutility.monitor.drift import KINDS, ColumnDrift, DriftReport, Finding, Histogram, compare
 
 ROW = ColumnDrift(
@@ -67,9 +69,22 @@ def test_a_histogram_that_does_not_fit_is_refused(wrong):
         Histogram(**wrong)
 
 
-def test_other_data_is_no_report():
-    with pytest.raises(Invalid, match="not a drift report"):
-        DriftReport.from_json({"kind": "table"})
+@pytest.mark.parametrize("data", [{"kind": "table"}, {}, {1: 2}, [1, 2], [["kind", "table"]], None, 5, "table", b""])
+def test_other_data_is_no_report(data):
+    with pytest.raises(Invalid, match=r"^not a drift report: .+ pass what to_json returned$"):
+        DriftReport.from_json(data)
+
+
+def test_a_report_that_was_edited_is_refused_or_is_one():
+    draw, refused = np.random.default_rng(3), 0
+    for _ in range(1000):
+        try:
+            made = DriftReport.from_json(of_json(REPORT.to_json(), draw))
+        except VisuTilityError:
+            refused += 1
+        else:
+            assert DriftReport.from_json(made.to_json()) == made
+    assert 500 < refused < 1000
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones():

@@ -149,8 +149,11 @@ class DriftReport:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "DriftReport":
         """Return the report that `to_json` was called on. Raises `Invalid` for other data."""
+        given: object = data  # of callers without types
+        if not isinstance(given, Mapping):
+            raise Invalid(f"not a drift report: {given!r:.80}", hint="pass what to_json returned")
         try:
-            return msgspec.convert(dict(data), cls, strict=False)
+            return msgspec.convert(dict(given), cls, strict=False)
         except msgspec.ValidationError as error:
             raise Invalid(f"not a drift report: {error}", hint="pass what to_json returned") from None
 
