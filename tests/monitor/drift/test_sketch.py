@@ -1,9 +1,13 @@
 """Sketches: counts are right, whatever the cut; merged is whole; saved is the same."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
+from mutants import mutants
 
-from visutility.core.errors import EmptyWindow, Invalid, InvalidData
+from visutility.core import codec
+from visutility.core.errors import EmptyWindow, Invalid, InvalidData, VisuTilityError
 from visutility.monitor.drift import TableSketch, compare, sketch
 from visutility.monitor.drift.columns import LABELS, LabelSketch, NumberSketch, edges_of
 from visutility.monitor.drift.sketch import SAMPLE, sketch_like
@@ -250,3 +254,47 @@ def test_no_rows_are_refused():
             sketch(empty)
     with pytest.raises(EmptyWindow):
         sketch_like(sketch({"x": [1.0]}), {"x": []})
+
+
+def edited_parts():
+    """A sketch of a numeric, a text and an empty column, as saved: version, arrays and label."""
+    g = np.random.default_rng(12)
+    rows = {"x": g.normal(size=200), "y": g.normal(size=200), "t": ["a", "b"] * 100, "gone": np.full(200, np.nan)}
+    version, packed = codec.unpack_arrays(sketch(rows).save())
+    return version, packed, codec.loads(packed["label"].tobytes())
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        {}, [], None, 3, "label",
+        {"rows": "200"}, {"rows": -1}, {"rows": 199}, {"types": {"x": "number"}}, {"types": [["x"]]},
+        {"types": [["x", "colour"]]}, {"types": [["x", "text"]]}, {"types": [["z", "number"]]}, {"columns": [["x", 3]]},
+        {"columns": []}, {"names": 5}, {"names": [1]}, {"categorical": "x"}, {"joint": "xy"}, {"joint": ["x"]},
+        {"joint": None}, {"likened": "yes"}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_a_sketch_with_another_label_is_refused(label):
+    version, packed, kept = edited_parts()
+    wrong = kept | label if isinstance(label, dict) and label else label
+    packed["label"] = np.frombuffer(codec.dumps(wrong).encode(), np.uint8)
+    with pytest.raises(Invalid, match=r"^not a table sketch: .+ pass what save returned$"):
+        TableSketch.load(codec.pack_arrays(packed, version=version))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_sketch_that_was_edited_is_refused_or_is_one(seed):
+    version, packed, _ = edited_parts()
+    data, refused = codec.pack_arrays(packed, version=version), 0
+    texts = tuple(name for name in packed if name == "label" or name.endswith(".names"))
+    assert TableSketch.load(data).save() == data
+    for wrong in mutants(data, texts, seed, 40):
+        try:
+            made = TableSketch.load(wrong)
+        except VisuTilityError:
+            refused += 1
+        else:
+            assert TableSketch.load(made.save()).save() == made.save()
+            with suppress(VisuTilityError):  # it may have other columns
+                compare(made, {"x": [0.5] * 50, "y": [0.5] * 50, "t": ["a"] * 50, "gone": [np.nan] * 50})
+    assert 20 < refused < 40

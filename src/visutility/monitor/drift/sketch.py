@@ -10,6 +10,7 @@ from visutility.core import codec
 from visutility.core.errors import EmptyWindow, Invalid, InvalidData, InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor.drift import tables
+from visutility.monitor.drift._sketch_save import checked
 from visutility.monitor.drift.columns import Hashes, LabelSketch, NumberSketch, hash_labels, hash_numbers
 from visutility.monitor.drift.multivariate import JointSketch
 from visutility.monitor.drift.tables import Block, ColumnType, Labels
@@ -33,7 +34,7 @@ class TableSketch:
     def __init__(
         self, names: Sequence[str] | None = None, categorical: Sequence[str] = (), *, joint: bool = True
     ) -> None:
-        self.names = None if names is None else tuple(names)
+        self.names = None if names is None else tuple(str(name) for name in names)
         given: object = categorical  # of callers without types
         if isinstance(given, str) or not isinstance(given, Iterable):
             raise InvalidSetting(f"categorical is {given!r}", hint="pass a list of names")
@@ -139,19 +140,13 @@ class TableSketch:
     def load(cls, data: bytes) -> "TableSketch":
         """Return the sketch that `save` was called on. Raises `Invalid` when the bytes are not a saved sketch."""
         version, packed = codec.unpack_arrays(data)
-        if version != FORMAT or "label" not in packed:
+        if version != FORMAT:
             raise Invalid(f"not a table sketch of format {FORMAT}, but of {version}", hint="sketch the table again")
-        label = codec.loads(packed["label"].tobytes())
-        found = cls(label["names"], label["categorical"])
-        found._rows, found._types, found._held = label["rows"], dict(label["types"]), None
-        found._row_hashes, found._row_counts = packed["row_hashes"], packed["row_counts"]
-        found._joint, found._likened = None, label.get("likened", False)
-        if label["joint"] is not None:
-            parts = {key.partition(".")[2]: array for key, array in packed.items() if key.startswith("joint.")}
-            found._joint = JointSketch.of_arrays(tuple(label["joint"]), parts)
-        for at, (name, kind) in enumerate(label["columns"]):
-            parts = {key.partition(".")[2]: array for key, array in packed.items() if key.startswith(f"{at}.")}
-            found._columns[name] = (NumberSketch if kind == "number" else LabelSketch).of_arrays(parts)
+        kept = checked(packed, ROWS_KEPT)
+        found = cls(kept.label.names, kept.label.categorical)
+        found._rows, found._types, found._held = kept.label.rows, dict(kept.label.types), None
+        found._row_hashes, found._row_counts = kept.row_hashes, kept.row_counts
+        found._columns, found._joint, found._likened = kept.columns, kept.joint, kept.label.likened
         return found
 
     def learn(self, sample: Any, rows: Ints | None = None) -> None:
