@@ -243,6 +243,7 @@ FORGED = {
     "no list of arrays": b"[3]",
     "objects": b'[3,[["mean","|O",[5]]]]',
     "objects in a record": b'[3,[["mean",[["a","|O"]],[5]]]]',
+    "a name that is no text": b'[3,[[1,"<f8",[5]]]]',
     "no such type": b'[3,[["mean","<x8",[5]]]]',
     "more than there is": b'[3,[["mean","<f8",[6]]]]',
     "less than there is": b'[3,[["mean","<f8",[4]]]]',

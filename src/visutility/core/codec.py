@@ -123,7 +123,7 @@ def unpack_arrays(data: bytes) -> "tuple[int, dict[str, NDArray[Any]]]":
         version, listed = _decoder.decode(body[at:end])
         for name, kind, shape in listed:
             dtype, count = np.dtype(kind), math.prod(shape)
-            if dtype.kind not in _KINDS or any(side < 0 for side in shape):
+            if not isinstance(name, str) or dtype.kind not in _KINDS or any(side < 0 for side in shape):
                 raise ValueError(f"{name!r} is {kind!r} of shape {shape}")
             flat = np.frombuffer(body, dtype, count, end) if count else np.empty(0, dtype)
             arrays[name] = flat.reshape(shape).copy()
