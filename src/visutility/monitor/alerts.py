@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, NotFound
+from visutility.monitor._alert_save import check
 from visutility.monitor.explain import Explanation, Groups
 from visutility.monitor.many import row_numbers
 from visutility.monitor.state import Bools, Floats, Ints
@@ -268,6 +269,8 @@ class AlertList:
     @classmethod
     def _restored(cls, packed: Mapping[str, NDArray[Any]]) -> "AlertList":
         label = msgspec.convert(codec.loads(packed["label"].tobytes()), _Label)
+        known = [at for one in label.known for at in (one.opened, one.last_alarm, one.snoozed_until)]
+        check(packed, [label.now, *known])
         columns = zip(label.names, label.values, packed["codes"], strict=True)
         keys = {name: np.array(values)[codes] for name, values, codes in columns}
         made = cls(keys, label.rules, weights=packed["weights"])

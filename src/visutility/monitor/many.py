@@ -16,6 +16,7 @@ from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, 
 from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, copy, streams
 
 FORMAT = 1
+_OLDEST = 2**62  # values of a stream
 
 
 def e_bh(evidence: ArrayLike, level: float, *, logs: bool = False) -> Bools:
@@ -169,9 +170,23 @@ class StreamFDR:
                 f"evidence of {label or 'no settings'}, format {version}, was given to {codec.dumps(asdict(self))}",
                 hint="load it with the settings that saved it, or start again with init",
             )
-        return EvidenceState(**packed)
+        made = EvidenceState(**packed)
+        if wrong := _not_evidence(made):
+            raise Invalid(f"this is no evidence: {wrong}", hint="the bytes were edited: start again with init")
+        return made
 
     def _density(self, age: Ints) -> Floats:
         """Return the natural logarithm of w."""
         scale = self.horizon / (math.e - 1.0)
         return np.asarray(-np.log(scale + age) - 2.0 * np.log1p(np.log1p(age / scale)))
+
+
+def _not_evidence(state: EvidenceState) -> str:
+    """Return what of a loaded state no update leaves behind; "" for nothing."""
+    kinds = {"seen": np.int64, "since": np.int64, "bank": np.float64, "log_e": np.float64}
+    for name, array in arrays(state).items():
+        if array.dtype != kinds[name] or array.ndim != 1 or array.shape != state.seen.shape:
+            return f"{name} is of {array.dtype} and shape {array.shape}"
+    if not ((state.seen <= _OLDEST) & (state.seen >= state.since) & (state.since >= 0)).all():
+        return "an age is no count, or below the values since an alarm"
+    return "" if ((state.bank < math.inf) & (state.log_e < math.inf)).all() else "a logarithm is no number"

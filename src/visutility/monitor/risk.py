@@ -21,6 +21,7 @@ from visutility.monitor.stats import mean_upper
 _VERSION = 1
 _LARGEST_BET = 0.5  # c of Waudby-Smith & Ramdas (2024), section 3.2
 _HALVINGS = 60
+_MOST = 2**53  # losses: floats count so far
 
 
 @final
@@ -43,8 +44,15 @@ class RiskState:
 
     def __post_init__(self) -> None:
         """Refuse what no tracker makes."""
-        if self.seen < 0 or not math.isfinite(self.total):
-            raise Invalid(f"a risk state of {self.seen} losses with the sum {self.total!r}", hint="it was edited")
+        counts = 0 <= self.seen <= _MOST and 0 <= self.reference_size <= _MOST and 0 <= self.fractions <= _MOST
+        rates = 0.0 <= self.reference_mean <= 1.0 and 0.0 <= self.reference_bound <= 1.0
+        sums = all(0.0 <= one < math.inf for one in (self.squares, self.weight, self.weighted, self.spent))
+        sums = sums and self.weighted <= self.weight
+        told = -1 <= self.since <= self.seen and self.evidence < math.inf
+        if not (counts and rates and sums and told and 0.0 <= self.total <= self.seen):
+            raise Invalid(
+                f"a risk state of {self.seen} losses with the sum {self.total!r}: {self}", hint="it was edited"
+            )
 
     @classmethod
     def start(cls, size: int = 0, mean: float = 0.0, bound: float = 1.0, fractions: int = 0) -> "RiskState":
@@ -153,10 +161,12 @@ class RiskTracker:
         mine = codec.dumps(asdict(self))
         label = packed.get("settings", np.zeros(0, np.uint8)).tobytes().decode(errors="replace")
         numbers: Floats = packed.get("state", np.zeros(0))
-        if version != _VERSION or label != mine or numbers.shape != (len(fields(RiskState)),):
+        if version != _VERSION or label != mine or numbers.shape != (len(fields(RiskState)),) or numbers.dtype != float:
             raise Invalid(f"a risk state of {label or 'something else'} was given to {mine}", hint="save it again")
         kept: dict[str, Any] = dict(zip((field.name for field in fields(RiskState)), numbers.tolist(), strict=True))
         whole = ("reference_size", "seen", "fractions", "since")
+        if any(not kept[name].is_integer() for name in whole):
+            raise Invalid(f"a risk state counts {[kept[name] for name in whole]}", hint="it was edited")
         return RiskState(**{name: int(value) if name in whole else value for name, value in kept.items()})
 
 
