@@ -147,6 +147,17 @@ def test_images_of_many_channels_are_refused(files, capsys):
     assert not (files / "x.html").exists()
 
 
+@pytest.mark.parametrize("shape", [(60, 12, 12), (60, 12, 12, 3)])
+def test_current_images_of_many_channels_are_broken_data_and_not_shown(files, shape):
+    g = rng(0, "cli", "channels")
+    np.save("was.npy", g.random(shape))
+    np.save("now.npy", g.random((60, 12, 12, 7)))
+    words = ["drift", "was.npy", "now.npy", "--html", "x.html", "--png", "x.png", "--fail-on-drift"]
+    assert main(words) == drift.BROKEN
+    assert "images are (12, 12, 7)" in (files / "x.html").read_text()
+    assert (files / "x.png").exists()
+
+
 def test_what_does_not_fit_ends_with_the_code_of_its_kind_and_says_what_to_do(files, capsys):
     np.save("a.npy", np.zeros((5, 4)))
     for words, code, problem in (

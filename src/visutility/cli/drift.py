@@ -126,8 +126,6 @@ def _examples(report: "DriftReport", old: "Window", new: "Window") -> "Examples 
     """Return the most shifted current images, and as many of the reference, evenly spread over it."""
     if report.kind != "images" or not report.shifted:
         return None
-    if new.data.ndim == 4 and new.data.shape[3] > 4:  # more channels than there are colours
-        return None
     import numpy as np
 
     from visutility.monitor.drift.pixels import Scale
