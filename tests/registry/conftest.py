@@ -12,7 +12,8 @@ from visutility.core.clock import SimulatedClock
 from visutility.core.codec import dumps, sha256
 from visutility.registry import NewVersion, Registry, aliases, versions
 from visutility.store import Blobs, Store, Tx, audit, upgrade
-from visutility.store.schema import COVERED, metadata
+from visutility.store.covered import COVERED
+from visutility.store.schema import metadata
 
 Make = Callable[..., NewVersion]
 

@@ -17,9 +17,10 @@ from sqlalchemy import Float, Integer, LargeBinary, insert
 
 from visutility.core.clock import SimulatedClock
 from visutility.store import audit
+from visutility.store.covered import COVERED
 from visutility.store.engine import Store, Tx
 from visutility.store.migrate import upgrade
-from visutility.store.schema import COVERED, metadata
+from visutility.store.schema import metadata
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +101,8 @@ def fill(tx: Tx) -> None:
         put("model_version", f"digits:{number}", key=(version["id"],), **version)
     gate = {"id": "gate-1", "model_id": "digits", "champion_id": "digits-1", "challenger_id": "digits-2"}
     put("gate_report", "digits:2", key=("gate-1",), run_id="run-1", **gate)
+    judged = {"verdict_id": "verdict-1", "number": 1, "judgement": "true"}
+    put("alarm_judgement", "digits/loss", key=("verdict-1", 1), **judged)
     put("policy", "digits", key=("digits",), model_id="digits")
     for number in (1, 2, 3):
         move(tx, number)

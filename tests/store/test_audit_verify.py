@@ -14,8 +14,9 @@ from visutility.core.clock import SimulatedClock
 from visutility.core.errors import Invalid
 from visutility.store import audit
 from visutility.store._audit_hash import event_hash, row_hash
+from visutility.store.covered import COVERED, COVERED_AT_END
 from visutility.store.engine import Store
-from visutility.store.schema import COVERED, COVERED_AT_END, audit_event, metadata
+from visutility.store.schema import audit_event, metadata
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Verify = Callable[[Path], list[audit.Finding]]
@@ -28,6 +29,7 @@ NAMES = {  # as conftest fills the tables
     "study": "study digits-1",
     "watch": "watch watch-1",
     "verdict": "verdict verdict-1",
+    "alarm_judgement": "alarm_judgement verdict-1/1",
     "retrain_trigger": "retrain_trigger trigger-1",
     "gate_report": "gate_report gate-1",
     "policy": "policy digits",
@@ -47,7 +49,7 @@ WHERE = {
     "alias_move": "number = 2",
 }
 ALL = COVERED | COVERED_AT_END
-EVENTS = 17
+EVENTS = 18
 POSITIONS = (1, 9, EVENTS)
 
 

@@ -312,7 +312,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, resource.RLIM_INFINITY))
 def test_a_full_disk_is_named_and_undoes_the_whole_transaction(
     full: Path, child: Child, findings: Callable[[Path], list[audit.Finding]], limit: str
 ) -> None:
-    before = 17
+    before = 18
     body = FILL if limit == "pages" else LIMIT + FILL.replace("pages + 2", "100_000")
     name, message, count, seq, whole = child(body, unprivileged=False, url=f"sqlite:///{full}")
     assert name == "DiskFull"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from visutility.core.clock import SimulatedClock
+from visutility.loop.alarm_rows import read_judgements
 from visutility.registry import DurableStudy, Registry
 from visutility.store import Blobs, Store, audit, health, upgrade
 from visutility.store.schema import REVISION
@@ -38,7 +39,10 @@ def test_a_saved_database_opens_with_all_it_held(saved: Path, tmp_path: Path) ->
             *["version.registered"] * 3,
             *["alias.promoted"] * 2,
             "alias.rolled-back",
+            *([] if saved.name < "0004" else ["watch.started", "verdict.warning", "verdict.alarm", "alarm.judged"]),
         ]
+        (judged,) = read_judgements(connection).values() or [None]
+        assert judged is None if saved.name < "0004" else judged.why == "the lens was dirty"
     registry = Registry(store, Blobs(tmp_path / "blobs"))
     assert registry.aliases("digits") == {"challenger": 3, "champion": 1}
     assert [one.metrics["accuracy"] for one in registry.versions("digits")] == [0.93, 0.92, 0.91]

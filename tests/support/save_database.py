@@ -3,7 +3,8 @@
     python tests/support/save_database.py
 
 Run once per released revision, and never again: the tests open the saved file with every later release. It holds a
-model with three versions, two promotions and a rollback, and a closed study, since 0002 with a constraint.
+model with three versions, two promotions and a rollback, and a closed study, since 0002 with a constraint; since 0004
+an alarm that was judged.
 """
 
 import gzip
@@ -11,10 +12,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from visutility.core.clock import SimulatedClock
 from visutility.core.codec import sha256
+from visutility.core.wire import MetricsEvent
+from visutility.loop import Metrics, Monitor, Watch
+from visutility.loop.alarms import Alarms
+from visutility.loop.watches import start_watches
 from visutility.registry import NewVersion, aliases, models, studies, versions
-from visutility.store import Store, upgrade
+from visutility.store import Blobs, Store, upgrade
 from visutility.store.schema import REVISION
 from visutility.tune import AtMost, Float, MedianStopping, Space
 
@@ -61,6 +68,20 @@ def fill(store: Store) -> None:
         aliases.promote(tx, "digits", 1, expected=None, by="ada", why="the first")
         aliases.promote(tx, "digits", 3, expected=1, by="ada", why="better")
         aliases.rollback(tx, "digits", by="ada", why="slow")
+    with store.write("fill") as tx:
+        start_watches(
+            tx,
+            model_id=model.id,
+            name="digits",
+            version=1,
+            watches=(Watch(settings={"arl": 1e4}),),
+            reference=np.zeros(100),
+            by="ada",
+            why="x",
+        )
+    bad = MetricsEvent(id="bad", model="digits", version=1, metric="error", values=[1.0] * 5, at=store.clock.now())
+    Monitor(store, Metrics()).ingest(bad)
+    Alarms(store, Blobs(FOLDER / "nothing")).judge("1", "true", by="ada", why="the lens was dirty")
 
 
 def main() -> None:

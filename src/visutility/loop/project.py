@@ -15,6 +15,7 @@ from visutility.core.settings import Settings
 from visutility.data import DataBatch
 from visutility.execute import Call, Executor, Limits, LocalExecutor, run_call
 from visutility.flow import Worker, runs
+from visutility.loop.alarms import Alarms
 from visutility.loop.metrics import Metrics
 from visutility.loop.policy import Decision, Policy, checked
 from visutility.loop.recipe import find_recipe
@@ -49,6 +50,7 @@ class Project:
         self.blobs = Blobs(settings.blobs)
         self.registry = Registry(self.store, self.blobs)
         self.records = Records(self.store, self.blobs)
+        self.alarms = Alarms(self.store, self.blobs)
         self.metrics = Metrics()
         self.metrics.read_champions(self._champions)
         self.monitor = Monitor(self.store, self.metrics)

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnClause, Connection, Executable, bindparam, column, 
 
 from visutility.core.codec import sha256
 from visutility.core.errors import Invalid
-from visutility.store.schema import ADDED, COVERED, COVERED_AT_END, metadata
+from visutility.store.covered import ADDED, COVERED, COVERED_AT_END
+from visutility.store.schema import metadata
 
 FIRST = "0" * 64  # the hash before the first event
 EVENT_COLUMNS = ("seq", "at", "by", "kind", "subject", "why", "before", "after", "covers", "previous")

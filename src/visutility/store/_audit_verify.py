@@ -16,8 +16,9 @@ from visutility.store._audit_chain import Chain
 from visutility.store._audit_hash import COVERED_TOGETHER, covered_rows, hash_now, primary_key, row_hash
 from visutility.store._audit_names import Names
 from visutility.store._audit_scratch import Known, Scratch
+from visutility.store.covered import COVERED, COVERED_AT_END
 from visutility.store.findings import Finding
-from visutility.store.schema import COVERED, COVERED_AT_END, model_alias
+from visutility.store.schema import model_alias
 
 PAGE = 1000
 NAMED = 5  # rows named in the finding of a lost event; the others are counted

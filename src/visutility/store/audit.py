@@ -2,7 +2,7 @@
 
 Each event holds the hash of the event before it and a one-row head holds the sequence number and hash of the last one,
 so that an edited, deleted, swapped or cut-off event shows. Each event also holds the hash of every row it wrote in a
-table of `schema.COVERED`, so that a row changed behind the log's back shows too. `verify` names what it finds.
+table of `covered.COVERED`, so that a row changed behind the log's back shows too. `verify` names what it finds.
 
 There are no triggers on `audit_event`: whoever may edit the file may drop a trigger first, so a trigger would promise
 what it cannot keep. The log is evidence, not a lock: any edit is possible with plain SQL, and is found. Somebody who
@@ -50,7 +50,7 @@ class Head(NamedTuple):
 class Cover(NamedTuple):
     """A row an event wrote: what it is covered as, its primary key, and the hash of its covered columns.
 
-    `table` is a table, or a name of `schema.COVERED_AT_END` or of `COVERED_TOGETHER`. `hash` is None when the row was
+    `table` is a table, or a name of `covered.COVERED_AT_END` or of `COVERED_TOGETHER`. `hash` is None when the row was
     gone.
     """
 
@@ -90,8 +90,8 @@ def append(
     """Append an event, which commits with the transaction, and return its sequence number.
 
     `before` and `after` are plain data. `covers` names the rows this transaction wrote, as (table, primary key), each
-    after its last write here; the row that `subject` names comes first. A name is a table of `schema.COVERED`, or one
-    of `schema.COVERED_AT_END` or of `COVERED_TOGETHER` for rows that will not change any more. An event that moves an
+    after its last write here; the row that `subject` names comes first. A name is a table of `covered.COVERED`, or one
+    of `covered.COVERED_AT_END` or of `COVERED_TOGETHER` for rows that will not change any more. An event that moves an
     alias has `after["alias"]` and `before["alias"]` with `model_id`, `name`, `version_id` and `moves`: they are
     replayed.
     Raises `Invalid` or `InvalidName` for what cannot be kept, and `AuditBroken` when the head is gone.

@@ -1,11 +1,7 @@
 """All tables, in one place. Times are UTC text that sorts (`codec.to_text`), JSON is canonical text (`codec.dumps`).
 
 `REVISION` is the Alembic revision this code reads and writes. `FROZEN` tables take inserts alone: triggers made by the
-migrations refuse UPDATE, DELETE and a replacing INSERT. `COVERED` columns are hashed into the audit log by every event
-that writes such a row, so that `audit verify` finds a row changed behind its back; columns that change without an
-event (leases, heartbeats) are left out. `COVERED_AT_END` is the same for rows that change until something ends: the
-event that ends it covers them, and rows that no event names yet are nobody's finding. A name there is a table, with
-".end" after it where the table is in `COVERED` too. `ADDED` keeps the hashes of rows that an older release wrote.
+migrations refuse UPDATE, DELETE and a replacing INSERT. What the audit log hashes of them is in `store.covered`.
 """
 
 from sqlalchemy import (
@@ -24,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = MetaData(
     naming_convention={
@@ -232,6 +228,17 @@ verdict = Table(  # alarms and recoveries; an OK is not stored
 )
 Index("ix_verdict_model_id_id", verdict.c.model_id, verdict.c.id)
 
+alarm_judgement = Table(  # what a person said of an alarm
+    "alarm_judgement",
+    metadata,
+    Column("verdict_id", Id, ForeignKey("verdict.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1; the last one counts
+    Column("judgement", Name, nullable=False),  # true | false
+    Column("judged_at", Time, nullable=False),
+    Column("judged_by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
 # -- the loop ----------------------------------------------------------------------------------------------------------
 
 policy = Table(
@@ -368,33 +375,4 @@ audit_head = Table(
 )
 
 FROZEN: tuple[str, ...] = ("model_version", "alias_move", "gate_report", "verdict", "retrain_trigger", "metric_chunk")
-FROZEN += ("trial_report", "run_answer", "data_snapshot", "study_queue")
-_LEASE = ("wake_at", "waiting_for", "fence", "attempts", "owner", "lease_until", "cancel_requested")
-
-COVERED: dict[str, tuple[str, ...]] = {
-    "model": ("id", "name", "task", "created_at"),
-    "model_version": tuple(c.name for c in model_version.c),
-    "model_alias": tuple(c.name for c in model_alias.c),
-    "alias_move": tuple(c.name for c in alias_move.c),
-    "study": tuple(c.name for c in study.c if c.name not in ("trials", "status", "closed_at", "pauses")),
-    "watch": tuple(c.name for c in watch.c if c.name not in ("state", "position", "status", "updated_at")),
-    "verdict": tuple(c.name for c in verdict.c),
-    "retrain_trigger": tuple(c.name for c in retrain_trigger.c),
-    "data_snapshot": tuple(c.name for c in data_snapshot.c),
-    "gate_report": tuple(c.name for c in gate_report.c),
-    "policy": tuple(c.name for c in policy.c),
-    "run": tuple(c.name for c in run.c if c.name not in (*_LEASE, "status", "outcome", "failure", "finished_at")),
-}
-
-COVERED_AT_END: dict[str, tuple[str, ...]] = {
-    "metric_chunk": tuple(c.name for c in metric_chunk.c),  # by the alarm that rests on it
-    "trial": tuple(c.name for c in trial.c),  # by the closing of its study
-    "study.end": tuple(c.name for c in study.c),
-    "run_step": tuple(c.name for c in run_step.c),  # by the end of its run
-    "run_answer": tuple(c.name for c in run_answer.c),
-    "run.end": tuple(c.name for c in run.c if c.name not in _LEASE),
-}
-
-# Columns that a later revision added at the end of a covered table, with what it gave the rows that were there: a row
-# hash leaves such values out, so that rows hash as they did when they were written.
-ADDED: dict[str, tuple[str | int, ...]] = {"study": ("{}",), "study.end": ("{}", 0)}
+FROZEN += ("trial_report", "run_answer", "data_snapshot", "study_queue", "alarm_judgement")

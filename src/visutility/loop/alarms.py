@@ -1,0 +1,297 @@
+"""A project's alarms for people: incidents, what somebody said of them, and the false-alarm rate measured by that.
+
+Incidents are made anew from the stored rows each time (`loop.incidents`); a judgement is a row and an audit event.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, final
+
+import numpy as np
+from sqlalchemy import Connection, insert, select
+
+from visutility.core.codec import loads
+from visutility.core.errors import Invalid, NotFound, VisuTilityError
+from visutility.loop.alarm_rows import (
+    Found,
+    Stream,
+    Turn,
+    quiet_turns,
+    read_judgements,
+    read_streams,
+    read_verdicts,
+    story,
+    values_after,
+)
+from visutility.loop.incidents import QUIET, AlarmIncident, Incidents, StoredAlarm, replay
+from visutility.loop.work import of_rows
+from visutility.monitor import OwnRate, RateReport
+from visutility.monitor.stats import mean_upper
+from visutility.store import audit
+from visutility.store.blobs import Blobs
+from visutility.store.engine import Store, Tx
+from visutility.store.schema import alarm_judgement, gate_report
+
+CONFIRM_LEVEL: Final = 0.01  # the chance that a champion which is no worse than it was is called worse
+_COVERS = 500  # rows that one audit event covers at most
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class PromisedRate:
+    """One promise, what was measured of it, and on what.
+
+    `repeated` alarms came after one that was true, of a stream that had changed: they are not counted. `confirmed`
+    alarms count as true because of what the gate measured; people said nothing of them.
+    """
+
+    detector: str
+    arl: float
+    watches: int
+    repeated: int
+    confirmed: int
+    report: RateReport
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; what is not finite is None."""
+        plain = asdict(self)
+        report = plain.pop("report")
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in report.items()}
+        return {**plain, **finite, "summary": self.report.summary}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What `judge` did: which alarms it was about, and of how many it changed what is said."""
+
+    judgement: str
+    alarms: tuple[str, ...]
+    changed: int
+
+
+@final
+class Alarms:
+    """The alarms of a project; `Project.alarms` is one."""
+
+    def __init__(self, store: Store, blobs: Blobs) -> None:
+        self._store = store
+        self._blobs = blobs
+
+    def incidents(self, model: str | None = None) -> tuple[AlarmIncident, ...]:
+        """Return every incident, or those of a model: what waits for somebody first, closed ones last."""
+        with self._store.read() as connection:
+            found = _History.read(connection).incidents(connection).found
+        return tuple(one for one in found if model is None or model in one.models)
+
+    def incident(self, which: str) -> AlarmIncident:
+        """Return an incident by its number, or by the id of one of its alarms. Raises `NotFound`."""
+        with self._store.read() as connection:
+            return _find(_History.read(connection).incidents(connection), which)
+
+    def judge(self, which: str, judgement: str, *, by: str, why: str) -> Judgement:
+        """Say that the alarms of an incident (its number), or one alarm (its id), were "true" or "false".
+
+        The last word counts; the words before stay in the audit log. Saying the same again changes nothing.
+        Raises `NotFound`, and `Invalid` for another judgement.
+        """
+        if judgement not in ("true", "false"):
+            raise Invalid(f"the judgement is {judgement!r}", hint="say true or false")
+        with self._store.write("alarms.judge") as tx:
+            found = _find(_History.read(tx.connection).incidents(tx.connection), which)
+            about = [one for one in found.alarms if _number(which) is not None or one.id == which]
+            changed = _judge(tx, about, judgement, by=by, why=why)
+        return Judgement(judgement, tuple(one.id for one in about), changed)
+
+    def rates(self) -> list[PromisedRate]:
+        """Return the false-alarm rate of each promise, measured by what was said of the alarms.
+
+        Watches of one detector with one `arl` share a promise; those that promise no rate are left out.
+        """
+        with self._store.read() as connection:
+            history = _History.read(connection)
+            confirmed = _confirmed(connection, self._blobs, history)
+            promises: dict[tuple[str, float], list[Stream]] = {}
+            for one in history.streams.values():
+                if one.arl is not None:
+                    promises.setdefault((one.detector, one.arl), []).append(one)
+            return [_rate(connection, history, *of, promises[of], confirmed) for of in sorted(promises)]
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    """All there is to know, read once."""
+
+    streams: dict[str, Stream]
+    verdicts: dict[str, Found]
+    turns: list[Turn]
+
+    @classmethod
+    def read(cls, connection: Connection) -> "_History":
+        streams, verdicts = read_streams(connection), read_verdicts(connection)
+        return cls(streams, verdicts, story(connection, streams, verdicts))
+
+    def incidents(self, connection: Connection) -> Incidents:
+        quiet = quiet_turns(connection, self.turns, self.streams, self.verdicts, QUIET)
+        return replay([*self.turns, *quiet], self.streams, self.verdicts)
+
+
+def _number(which: str) -> int | None:
+    return int(which) if which.isascii() and which.isdigit() and len(which) < 20 else None
+
+
+def _find(incidents: Incidents, which: str) -> AlarmIncident:
+    number = _number(which)
+    for one in incidents.found:
+        if one.id == number or any(alarm.id == which for alarm in one.alarms):
+            return one
+    if number is not None and number in incidents.merged:
+        into = incidents.merged[number]
+        while into in incidents.merged:
+            into = incidents.merged[into]
+        raise NotFound(f"incident {number} became part of incident {into}", hint=f"look at {into} instead")
+    raise NotFound(
+        f"there is no incident or alarm {which!r}", hint="`visutility alarms list --all` lists all incidents"
+    )
+
+
+# -- judgements --------------------------------------------------------------------------------------------------------
+
+
+def _judge(tx: Tx, alarms: Sequence[StoredAlarm], judgement: str, *, by: str, why: str) -> int:
+    """Write what is said of each alarm of which something else, or nothing, was said. Returns of how many."""
+    said = read_judgements(tx.connection)
+    news = [one for one in alarms if one.id not in said or said[one.id].judgement != judgement]
+    for subject in sorted({f"{one.model}/{one.metric}" for one in news}):
+        of = [one.id for one in news if f"{one.model}/{one.metric}" == subject]
+        for first in range(0, len(of), _COVERS):
+            ids = of[first : first + _COVERS]
+            numbers = {one: said[one].number + 1 if one in said else 1 for one in ids}
+            rows = [
+                {"verdict_id": one, "number": numbers[one], "judgement": judgement, "judged_at": tx.now(),
+                 "judged_by": by, "why": why}
+                for one in ids
+            ]  # fmt: skip
+            tx.execute(insert(alarm_judgement), rows)
+            audit.append(
+                tx,
+                "alarm.judged",
+                subject,
+                by=by,
+                why=why,
+                before={one: said[one].judgement for one in ids if one in said},
+                after={"judgement": judgement, "alarms": ids},
+                covers=[("alarm_judgement", (one, numbers[one])) for one in ids],
+            )
+    return len(news)
+
+
+# -- the measured rate -------------------------------------------------------------------------------------------------
+
+
+def _rate(
+    connection: Connection,
+    history: _History,
+    detector: str,
+    arl: float,
+    watches: Sequence[Stream],
+    confirmed: set[str],
+) -> PromisedRate:
+    own, repeated, by_gate, stretches = OwnRate(arl), 0, 0, _stretches(history.turns)
+    own.watched(sum(one.seen for one in watches))  # all first: an alarm is never taken for earlier than it was
+    for stream in watches:
+        excused = 0
+        for alarms, stopped in stretches.get(stream.id, ()):
+            true = False
+            for found in (history.verdicts[one] for one in alarms):
+                said = None if found.judged is None else found.judged.judgement
+                if said is None and found.id in confirmed:
+                    said, by_gate = "true", by_gate + (not true)
+                if true and said != "false":
+                    repeated += 1
+                    continue
+                own.alarm(found.id, stream.id)
+                if said is not None:
+                    own.judge(found.id, "true" if said == "true" else "false")
+                if said == "true":
+                    true = True
+                    excused += _values_since(connection, stream, found, stopped)
+        own.excuse(min(excused, stream.seen))
+    return PromisedRate(detector, arl, len(watches), repeated, by_gate, own.report())
+
+
+def _stretches(turns: Sequence[Turn]) -> dict[str, list[tuple[list[str], str]]]:
+    """Return the alarms of each stretch in which a watch was at work, and when that ended ("": not yet), by watch."""
+    found: dict[str, list[tuple[list[str], str]]] = {}
+    for turn in turns:
+        for one in turn.watches:
+            if turn.kind == "start":
+                found.setdefault(one, []).append(([], ""))
+            elif turn.kind == "alarm":
+                found[one][-1][0].append(turn.verdict)
+            elif turn.kind == "stop":
+                found[one][-1] = (found[one][-1][0], turn.at)
+    return found
+
+
+def _values_since(connection: Connection, stream: Stream, found: Found, stopped: str) -> int:
+    """Return how many values a watch had after an alarm, until it was stopped."""
+    later = values_after(connection, stream, found.chunk)
+    return found.left + sum(int(row.n) for row in later if not stopped or row.received_at <= stopped)
+
+
+def _confirmed(connection: Connection, blobs: Blobs, history: _History) -> set[str]:
+    """Return the alarms whose retrain run promoted a version, and measured that the champion had become worse."""
+    sure = set()
+    for found in history.verdicts.values():
+        after = found.followed
+        if after is None or after.run is None or after.gate != "pass" or not after.promoted:
+            continue
+        stream = history.streams[found.watch]
+        seen = _measured(connection, blobs, after.run)
+        if seen is None:
+            continue
+        fresh, old = (of_rows(part, stream.metric) for part in seen)
+        if became_worse(fresh, old, stream.reference):
+            sure.add(found.id)
+    return sure
+
+
+def _measured(connection: Connection, blobs: Blobs, run_id: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Return what the gate measured of the champion on fresh rows and on old ones; None where that cannot be read."""
+    evidence = connection.execute(select(gate_report.c.evidence).where(gate_report.c.run_id == run_id)).scalar()
+    try:
+        seen = loads(blobs.get(loads(evidence)["measured"])) if evidence else {}
+    except (VisuTilityError, KeyError):
+        return None
+    return (seen["gate.champion"], seen["old.champion"]) if {"gate.champion", "old.champion"} <= set(seen) else None
+
+
+def became_worse(fresh: Sequence[float], old: Sequence[float], reference: Mapping[str, Any]) -> bool:
+    """Return whether a metric is larger on fresh rows than it was, beyond doubt: than on old rows, and than its
+    watch's reference window.
+
+    Bounds on the means are compared, each wrong with a chance of at most half of `CONFIRM_LEVEL`. Of the reference
+    window only size and mean are stored: its bound is Hoeffding's (1963, theorem 1), for any values in [0, 1].
+    """
+    now, then = np.asarray(fresh, np.float64), np.asarray(old, np.float64)
+    rows, mean = int(reference.get("rows", 0)), float(reference.get("mean", 1.0))
+    if not len(now) or not len(then) or not rows:
+        return False
+    if not all(bool(((one >= 0.0) & (one <= 1.0)).all()) for one in (now, then)) or not 0.0 <= mean <= 1.0:
+        return False
+    low = 1.0 - mean_upper(1.0 - now, CONFIRM_LEVEL / 2.0)
+    return low > max(mean_upper(then, CONFIRM_LEVEL / 2.0), _hoeffding_upper(mean, rows, CONFIRM_LEVEL / 2.0))
+
+
+def _hoeffding_upper(mean: float, rows: int, delta: float) -> float:
+    """Return the bound u above `mean` at which rows * KL(mean, u) = log(1 / delta), by bisection."""
+    wanted, low, high = math.log(1.0 / delta) / rows, mean, 1.0
+    for _ in range(60):
+        u = (low + high) / 2.0
+        gap = (mean * math.log(mean / u) if mean > 0.0 else 0.0) + (
+            (1.0 - mean) * math.log((1.0 - mean) / (1.0 - u)) if mean < 1.0 and u < 1.0 else 0.0
+        )
+        low, high = (u, high) if gap < wanted else (low, u)
+    return high
