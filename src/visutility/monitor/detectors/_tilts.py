@@ -16,7 +16,7 @@ INFLATIONS = 1.25 ** np.arange(22)  # variance inflations v that bets are temper
 _ROUND = 1.25**0.3  # a measured inflation counts as the next one above it, or as one that is this much too small
 
 
-def inflation_class(inflation: Floats) -> Floats:
+def tempering(inflation: Floats) -> Floats:
     """Return the index in `INFLATIONS` that measured variance inflations, any shape, are tempered for."""
     index = np.searchsorted(INFLATIONS[:-1] * _ROUND, inflation, side="right")
     return np.asarray(index, np.uint8)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detectors._bins import EDGES, FULL, bins, edges_of, quantile, rank_run, rank_step, tally
-from visutility.monitor.detectors._tilts import INFLATIONS, STAKES, gains, inflation_class
+from visutility.monitor.detectors._tilts import INFLATIONS, STAKES, gains, tempering
 from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level
@@ -320,7 +320,7 @@ class Ranks(StepDetector[RankState]):
         excess = 2.0 * _SPANS[:, None] * work.cross[:, rows] / np.maximum(work.power[rows], _STILL * n)
         error = 2.0 * _SPANS[:, None] / np.sqrt((2.0 * _SPANS[:, None] - 1.0) * n)
         sure = np.where(excess > _SURE * np.clip(n / _OLD, 0.5, 1.0) * error, excess, 0.0)
-        work.inflation[rows] = inflation_class(1.0 + np.maximum.reduce(sure, axis=0))
+        work.inflation[rows] = tempering(1.0 + np.maximum.reduce(sure, axis=0))
 
     def _levels(self, score: Floats, before: Floats) -> NDArray[np.int8]:
         """ALARM at the limit; WARNING where the score has just come to a share of it."""
