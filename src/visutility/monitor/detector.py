@@ -11,7 +11,7 @@ import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, Generic, Literal
 
 import numpy as np
@@ -31,7 +31,8 @@ _KINDS: dict[object, str] = {int: "a whole number", float: "a number", float | N
 
 @dataclass(frozen=True, slots=True)
 class AbstractDetector(ABC, Generic[S]):
-    """Base of detectors. A plug-in gives the abstract methods; everything else is final.
+    """Base of detectors. A plug-in gives the abstract methods, and one that may go by the clock `clocked` and
+    `absorb_at`; everything else is final.
 
     `direction` says which way is worse; values outside [`low`, `high`] are refused (None: no such end). What the
     methods call *oriented* are values turned so that larger is worse. A detector that takes its values one by one
@@ -93,6 +94,15 @@ class AbstractDetector(ABC, Generic[S]):
         changes anything.
         """
 
+    @property
+    def clocked(self) -> bool:
+        """Whether it goes by the clock and needs the time of each value."""
+        return False
+
+    def absorb_at(self, work: S, values: Values, ids: Ints | None, at: ArrayLike | None) -> Verdicts:
+        """Do what `absorb` does; a detector that goes by the clock, with the times, which are not checked yet."""
+        return self.absorb(work, values, ids)
+
     @abstractmethod
     def restart(self, work: S, row: int) -> None:
         """Drop the evidence of one row, in place; what was learnt stays, and so does `seen`."""
@@ -125,31 +135,38 @@ class AbstractDetector(ABC, Generic[S]):
         windows = [self._reference(window, at) for at, window in enumerate(references)]
         return self.learn([self.oriented(window) for window in windows])
 
-    def update(self, state: S, values: ArrayLike, ids: ArrayLike | None = None) -> tuple[S, Verdicts]:
+    def update(
+        self, state: S, values: ArrayLike, ids: ArrayLike | None = None, *, at: ArrayLike | None = None
+    ) -> tuple[S, Verdicts]:
         """Take values: (s, k), the next k of each of s streams; or (n,) in arrival order, with `ids` (n,) naming each
         one's stream, which a state of one stream does not need.
+
+        `at` is when they were, in seconds since 1970 UTC: a time for each value, one for each column of (s, k), or one
+        for all. A detector that goes by the clock needs it, all others do not look at it.
 
         Returns the next state and the verdicts that are not OK; the arguments are left as they were, also when it
         raises `InvalidObservation` (not finite, out of range, wrong shape) or `StreamNotFound`.
         """
         after = copy(state)
-        return after, self.advance(after, values, ids)
+        return after, self.advance(after, values, ids, at=at)
 
-    def advance(self, work: S, values: ArrayLike, ids: ArrayLike | None = None) -> Verdicts:
+    def advance(
+        self, work: S, values: ArrayLike, ids: ArrayLike | None = None, *, at: ArrayLike | None = None
+    ) -> Verdicts:
         """Do what `update` does to a state of the caller's own, in place. Unchanged when it raises."""
-        batch, total = _numbers(values, "the batch"), streams(work)
+        batch, total, rows = _numbers(values, "the batch"), streams(work), None
         if ids is not None:
             if batch.ndim != 1:
                 raise InvalidObservation(f"values of shape {batch.shape} came with ids", hint="pass both as (n,)")
-            return self.absorb(work, batch, _checked_ids(ids, len(batch), total))
-        if batch.ndim == 1 and total == 1:
+            rows = _checked_ids(ids, len(batch), total)
+        elif batch.ndim == 1 and total == 1:
             batch = batch[None, :]
-        if batch.ndim != 2 or len(batch) != total:
+        if rows is None and (batch.ndim != 2 or len(batch) != total):
             raise InvalidObservation(
                 f"the batch has shape {batch.shape}, for {total} streams",
                 hint=f"pass ({total}, k), or (n,) with one stream id per value",
             )
-        return self.absorb(work, batch, None)
+        return self.absorb_at(work, batch, rows, at) if self.clocked else self.absorb(work, batch, rows)
 
     def checked(self, values: Values, what: str = "the batch") -> Floats:
         """Return a batch's values as new floats, or raise `InvalidObservation` with the place of the first bad one.
@@ -190,7 +207,8 @@ class AbstractDetector(ABC, Generic[S]):
         version, packed = codec.unpack_arrays(data)
         label = packed.pop("detector", np.zeros(0, np.uint8)).tobytes()
         mine = {"kind": self.name, "settings": asdict(self)}
-        if not _is_label(label, mine) or version != self.state_version:
+        later = {field.name: field.default for field in fields(self) if field.default is not MISSING}
+        if not _is_label(label, mine, later) or version != self.state_version:
             raise Invalid(
                 f"a state of {label.decode(errors='replace')} version {version} was given to {codec.dumps(mine)}",
                 hint="load it with the detector that saved it, or start again with init",
@@ -233,11 +251,15 @@ def _written(end: float, kind: np.dtype[Any]) -> float:
         return float(kind.type(end))
 
 
-def _is_label(label: bytes, mine: dict[str, Any]) -> bool:
-    """Return whether a saved label says the same, numbers by their value: 1000 is 1000.0."""
+def _is_label(label: bytes, mine: dict[str, Any], defaults: dict[str, Any]) -> bool:
+    """Return whether a saved label says the same, numbers by their value: 1000 is 1000.0.
+
+    A setting that there was not yet when it was saved has its default.
+    """
     try:
-        return bool(codec.loads(label) == codec.loads(codec.dumps(mine)))
-    except Invalid:
+        saved = codec.loads(label)
+        return bool({**saved, "settings": {**defaults, **saved["settings"]}} == codec.loads(codec.dumps(mine)))
+    except (Invalid, TypeError, KeyError):
         return False
 
 

@@ -76,8 +76,11 @@ class Fleet:
         self._ids = self._ids[keep]
         self._index()
 
-    def update(self, values: ArrayLike, ids: ArrayLike | None = None) -> Verdicts:
+    def update(self, values: ArrayLike, ids: ArrayLike | None = None, *, at: ArrayLike | None = None) -> Verdicts:
         """Take values: (streams, k), the next k of each; or (n,) in arrival order with one stream id each.
+
+        `at` is when they were, as the detector's `update` takes it: what goes by the clock needs it, the others do not
+        look at it.
 
         Nothing is taken when a value is refused (`InvalidObservation`: not finite, out of range, wrong shape) or a
         stream is not watched (`StreamNotFound`). Costs what the values cost, and a copy of the scores.
@@ -89,7 +92,7 @@ class Fleet:
             if np.asarray(values).size:
                 raise InvalidObservation("values came for a fleet of no streams", hint="add streams first")
             return Verdicts.of([], np.zeros(0))
-        found = self.detector.advance(self._state, values, rows)
+        found = self.detector.advance(self._state, values, rows, at=at)
         return found if self._rows is None else replace(found, stream=self._ids[found.stream], ids=self._ids)
 
     def scores(self) -> Floats:

@@ -55,8 +55,11 @@ class StepDetector(AbstractDetector[S]):
 
     def absorb(self, work: S, values: Values, ids: Ints | None) -> Verdicts:
         """Take a batch into the state, in place."""
-        oriented = self.oriented(self.checked(values))
-        found = self._dense(work, oriented) if ids is None else self._ragged(work, oriented, ids)
+        return self.stepped(work, self.oriented(self.checked(values)), ids)
+
+    def stepped(self, work: S, values: Floats, ids: Ints | None) -> Verdicts:
+        """Take oriented values, (s, k) or (n,), in place; one axis more holds what `step` is to know of each."""
+        found = self._dense(work, values) if ids is None else self._ragged(work, values, ids)
         return Verdicts.of(found, self.scores(work))
 
     def _dense(self, work: S, values: Floats) -> list[Verdict]:
@@ -64,7 +67,7 @@ class StepDetector(AbstractDetector[S]):
         if len(values) == 1 and values.shape[1] > _SHORT:
             return self._run(work, values[0])
         found: list[Verdict] = []
-        for column in np.ascontiguousarray(values.T):
+        for column in np.ascontiguousarray(values.swapaxes(0, 1)):
             levels, scores, limits = self.step(work, column)
             work.seen[:] += 1
             found += [

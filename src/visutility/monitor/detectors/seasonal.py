@@ -9,15 +9,19 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from visutility.core.errors import InvalidSetting
+from visutility.monitor.detector import Values
 from visutility.monitor.detectors.ranks import Ranks, RankState
 from visutility.monitor.state import Floats, Ints, StreamState
 from visutility.monitor.steps import StepDetector
-from visutility.monitor.verdicts import Level
+from visutility.monitor.times import Clock, seconds
+from visutility.monitor.verdicts import Level, Verdicts
 
+_MINUTES = 1440  # of a day: the default period
 _BASELINE = ("count", "hold", "edges", "below", "kept", "kept_below")  # what each part of the season has
+_WON = ("wealth", "score", "eased", "best", "hold")
 _SHARED = tuple(one.name for one in fields(RankState) if one.name not in ("seen", *_BASELINE))
 
 
@@ -25,7 +29,7 @@ _SHARED = tuple(one.name for one in fields(RankState) if one.name not in ("seen"
 class SeasonalState(StreamState):
     """A `RankState` whose baseline has one row more: p parts of the season, e edges, k bets, m averages, s streams."""
 
-    turn: Ints  # (s,) values taken, those of the reference window too: where in the season the next one falls
+    turn: Ints  # (s,) values taken, those of the reference window too; by the clock, the part of the last value
     count: Ints  # (p, s)
     hold: Ints  # (p, s)
     edges: Floats  # (e, p, s)
@@ -53,18 +57,25 @@ class SeasonalState(StreamState):
 class Seasonal(StepDetector[SeasonalState]):
     """Alarm when values rank too high among those of the same part of earlier seasons.
 
-    A season is `period` values long and has `phases` parts of equal length, which divide it: 1440 and 24 are the hours
-    of a day of values that come once a minute. Positions stand for time: a stream has to come at a steady pace, and
-    its reference window ends where the stream begins. Each part learns from its first `learning` values: with fewer,
-    dependence is not known well enough when betting starts. Evidence is shared by all parts. 1,570 bytes a stream and
-    part.
+    By the clock: `season` is "hour", "day", "week" or a number of seconds, and `phases` how many equal parts it has, as
+    clocks show it in `zone`. Each value is given its time (`update(…, at=…)`), on which alone its part depends: times
+    may repeat, skip and go backwards. A reference window has no times, and nothing is learnt of it.
+
+    By position, without `season`: a season is `period` values long, which `phases` divides: 1440 and 24 are the hours
+    of a day of values that come once a minute. A stream has to come at a steady pace, and its reference window ends
+    where it begins.
+
+    Each part learns from its first `learning` values: with fewer, dependence is not known well enough when betting
+    starts. Evidence is shared by all parts. 1,570 bytes a stream and part.
     """
 
-    period: int = 1440
+    period: int = _MINUTES
     phases: int = 24
     arl: float = 1e6
     learning: int = 256
     warning: float = 0.01
+    season: str | float | None = None
+    zone: str = "UTC"
 
     name: ClassVar[str] = "seasonal"
     state_type: ClassVar[type[SeasonalState]] = SeasonalState
@@ -72,18 +83,42 @@ class Seasonal(StepDetector[SeasonalState]):
 
     def __post_init__(self) -> None:
         StepDetector.__post_init__(self)
-        if not 2 <= self.phases <= 1000 or self.period < self.phases or self.period % self.phases:
+        self._inner()
+        if self.clocked:
+            self._clock()
+            if self.period != _MINUTES:
+                raise InvalidSetting(
+                    f"season {self.season!r} came with period {self.period}",
+                    hint="season goes by the clock and period by position: give one of them",
+                )
+            if not 2 <= self.phases <= 1000:
+                raise InvalidSetting(f"phases {self.phases!r} is not in [2, 1000]", hint="24 are the hours of a day")
+        elif self.zone != "UTC":
+            raise InvalidSetting(
+                f"zone {self.zone!r:.80} came without a season",
+                hint='season="day" goes by the clock, period by position',
+            )
+        elif not 2 <= self.phases <= 1000 or self.period < self.phases or self.period % self.phases:
             raise InvalidSetting(
                 f"period {self.period!r} does not have {self.phases!r} equal parts",
                 hint="2 to 1000 phases that divide the period; both are counted in values",
             )
-        self._inner()
+
+    @property
+    def clocked(self) -> bool:
+        """Whether seasons go by the clock, so that each value needs its time."""
+        return self.season is not None
 
     def promise(self, reference_size: int) -> str:
         """Return the theorem in words."""
+        which, window = "season", f", those of the reference window ({reference_size}) included,"
+        if self.season is not None:
+            named = self.season if isinstance(self.season, str) else f"{self.season:g} seconds"
+            which = f"season ({named}, {self.zone})"
+            window = f" (of the reference window, {reference_size} values without times, nothing is learnt)"
         return (
-            f"As long as the values of each of the {self.phases} parts of the season, those of the reference window "
-            f"({reference_size}) included, are independent draws from that part's one distribution without ties, "
+            f"As long as the values of each of the {self.phases} parts of the {which}{window} "
+            f"are independent draws from that part's one distribution without ties, "
             f"whatever these are: the mean time to a false alarm is at least {self.arl:g} values, and a false alarm "
             f"within any T values of a start has probability at most T/{self.arl:g}, on average over what is learnt, "
             f"however often it is read. A theorem (see the detector ranks)."
@@ -106,19 +141,29 @@ class Seasonal(StepDetector[SeasonalState]):
         )
 
     def learn(self, references: Sequence[Floats]) -> SeasonalState:
-        """Return the state after these reference windows."""
-        return self.primed(references)
+        """Return the state after these reference windows. By the clock these teach nothing: they have no times."""
+        return self.fresh(len(references)) if self.clocked else self.primed(references)
+
+    def absorb_at(self, work: SeasonalState, values: Values, ids: Ints | None, at: ArrayLike | None) -> Verdicts:
+        """Take a batch whose values have these times into the state, in place."""
+        oriented = self.oriented(self.checked(values))
+        parts = self._clock().part(seconds(at, oriented.shape)) if oriented.size or at is not None else oriented
+        return self.stepped(work, np.stack((oriented, parts), axis=-1), ids)
 
     def step(self, work: SeasonalState, values: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
-        """Advance the first rows by one value each."""
+        """Advance the first rows by one value each; by the clock, (a, 2): each value and its part of the season."""
         rows = np.arange(len(values))
-        phase = self._phase(work, rows)
+        if self.clocked:
+            values, phase = values[:, 0], values[:, 1].astype(np.int64)
+            work.turn[rows] = phase
+        else:
+            phase = self._phase(work, rows)
+            work.turn[rows] += 1
         part = _gather(work, phase, rows)
-        said = self._inner().step(part, values)
+        said = _beside(self._inner(), part, values) if self.clocked else self._inner().step(part, values)
         _scatter(work, phase, rows, part)
         anew = rows[part.count == 0]
         work.count[:, anew], work.hold[:, anew] = 0, self.learning
-        work.turn[rows] += 1
         return said
 
     def run(self, work: SeasonalState, values: Floats) -> tuple[int, Level, float, float]:
@@ -160,10 +205,35 @@ class Seasonal(StepDetector[SeasonalState]):
     def _inner(self) -> Ranks:
         return Ranks(self.direction, self.low, self.high, self.arl, self.learning, self.warning)
 
+    def _clock(self) -> Clock:
+        season: Any = self.season
+        return Clock(season, self.phases, self.zone)
+
     def _phase(self, state: SeasonalState, rows: Ints, back: int = 0) -> Ints:
-        """Return the part of the season that each stream's next value falls in, or the one `back` before it."""
+        """Return the part of the season that each stream's next value falls in, or the one `back` before it.
+
+        By the clock it is known of the last value alone.
+        """
+        if self.clocked:
+            return state.turn[rows]
         turn = np.maximum(state.turn[rows] - back, 0)
         return np.asarray(turn % self.period * self.phases // self.period, np.int64)
+
+
+def _beside(inner: Ranks, part: RankState, values: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
+    """Step; a value of a part that still learns leaves what the other parts have won as it is, and says nothing.
+
+    `ranks` itself drops all winnings while it learns: it has none. A part of little traffic learns for months.
+    """
+    learns = np.flatnonzero(part.count < part.hold)
+    won = {name: _array(part, name)[..., learns] for name in _WON}
+    part.hold[learns], part.eased[learns] = 0, 0.0
+    levels, _, limits = inner.step(part, values)
+    levels[learns] = Level.OK
+    still = part.count[learns] > 0  # else its values got lower for good, and the row was started anew
+    for name, array in won.items():
+        _array(part, name)[..., learns[still]] = array[..., still]
+    return levels, part.score.copy(), limits
 
 
 def _array(state: StreamState, name: str) -> NDArray[Any]:

@@ -1,0 +1,135 @@
+"""When each value was: seconds since 1970 UTC, and which part of an hour, a day or a week that is in some zone."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from visutility.core.errors import InvalidObservation, InvalidSetting
+from visutility.monitor.detector import unmasked
+from visutility.monitor.state import Floats, Ints
+
+SEASONS = {"hour": 3600.0, "day": 86_400.0, "week": 604_800.0}  # in seconds
+_MONDAY = 4 * 86_400.0  # seasons are counted from 5 January 1970, 0:00
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FAR = 2.6e11  # seconds: beyond the years 1 to 9999; what is given in milliseconds since 1970 is further away
+_QUARTER = 900.0  # seconds: clocks are put forward and back at quarters of an hour
+_FIRST, _LAST = -69_000_000, 281_500_000  # quarters of an hour within the years 2 to 9998
+
+
+def seconds(at: ArrayLike | None, shape: tuple[int, ...]) -> Floats:
+    """Return the times of a batch of that shape, in seconds since 1970 UTC, as new floats.
+
+    One for each value, or one for each column, or one for all. Numbers, NumPy's datetime64 (which is UTC) or datetimes
+    with a zone. Raises `InvalidObservation`.
+    """
+    if at is None:
+        raise InvalidObservation(
+            "the values came without their times",
+            hint="this detector goes by the clock: pass at=, seconds since 1970 UTC, one for each value or one for all",
+        )
+    times = _numbers(unmasked(at, "at"))
+    if times.shape not in (shape, shape[-1:], ()):
+        raise InvalidObservation(
+            f"at has shape {times.shape} for values of shape {shape}",
+            hint="pass one time for each value, or one for all of them",
+        )
+    good = np.abs(times) <= _FAR  # not NaN
+    if not good.all():
+        raise InvalidObservation(
+            f"at has {float(times[~good][0])!r} at position {int(np.argmin(good))}",
+            hint="times are finite, in seconds since 1970 UTC, within the years 1 to 9999; milliseconds / 1000",
+        )
+    return np.broadcast_to(times, shape).copy()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The `phases` equal parts of a season of `season` seconds ("hour", "day", "week"), as clocks show it in `zone`.
+
+    Seasons begin where one begins on Monday, 5 January 1970, 0:00 local time: a week on Mondays. Which part a time
+    falls in depends on nothing but the time. Raises `InvalidSetting`.
+    """
+
+    season: str | float
+    phases: int
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        given: Any = self.season
+        number = isinstance(given, int | float | np.number) and not isinstance(given, bool) and 0.0 < given <= _FAR
+        if not number and not (isinstance(given, str) and given in SEASONS):
+            raise InvalidSetting(
+                f"season {given!r:.80} is unknown", hint=f"use {', '.join(SEASONS)}, or its length in seconds"
+            )
+        _known(self.zone)
+
+    @property
+    def length(self) -> float:
+        """The length of the season in seconds."""
+        return SEASONS[self.season] if isinstance(self.season, str) else float(self.season)
+
+    def part(self, at: Floats) -> Ints:
+        """Return the part of the season, from 0, that each of these times falls in."""
+        local = at if self.zone == "UTC" else at + offsets(at, self.zone)
+        into = np.mod(local - _MONDAY, self.length)
+        return np.minimum(into * self.phases // self.length, self.phases - 1).astype(np.int64)
+
+
+def offsets(at: Floats, zone: str) -> Floats:
+    """Return the seconds that clocks in the zone are ahead of UTC at these times, as at the last quarter of an hour."""
+    quarters, which = np.unique(np.floor_divide(at, _QUARTER).astype(np.int64), return_inverse=True)
+    ahead = [_offset(zone, quarter) for quarter in quarters.clip(_FIRST, _LAST).tolist()]
+    return np.array(ahead, np.float64)[which.reshape(at.shape)]
+
+
+@lru_cache(maxsize=100_000)
+def _offset(zone: str, quarter: int) -> float:
+    there = (_EPOCH + timedelta(seconds=quarter * _QUARTER)).astimezone(ZoneInfo(zone)).utcoffset()
+    return 0.0 if there is None else there.total_seconds()
+
+
+def _known(zone: object) -> None:
+    if zone == "UTC":
+        return
+    try:
+        ZoneInfo(zone)  # type: ignore[arg-type]
+    except (KeyError, ValueError, OSError, TypeError, AttributeError):
+        raise InvalidSetting(
+            f"zone {zone!r:.80} is unknown",
+            hint="use a name like Europe/Berlin; a machine without a database of zones needs pip install tzdata",
+        ) from None
+
+
+def _numbers(at: ArrayLike) -> Floats:
+    """Return times of any accepted type as seconds."""
+    array = np.asarray(at)
+    if array.dtype.kind == "O":
+        array = np.array([_stamp(one) for one in array.flat], np.float64).reshape(array.shape)
+    if array.dtype.kind == "M":
+        stamps = np.where(np.isnat(array), np.nan, array.astype("M8[us]").astype(np.int64) / 1e6)
+        return np.asarray(stamps, np.float64)
+    if array.dtype.kind not in "iuf" or (array.dtype.kind == "f" and array.dtype.itemsize < 8 and array.size):
+        raise InvalidObservation(
+            f"at is of type {array.dtype}",
+            hint="pass seconds since 1970 UTC as int64 or float64: shorter floats are minutes off",
+        )
+    return np.asarray(array, np.float64)
+
+
+def _stamp(one: Any) -> float:
+    """Return what one datetime, or number, is in seconds since 1970."""
+    if isinstance(one, datetime):
+        if one.tzinfo is None:
+            raise InvalidObservation(
+                f"at has a time without a zone: {one}", hint="say which: .replace(tzinfo=UTC), or a ZoneInfo"
+            )
+        return (one - _EPOCH).total_seconds()
+    if isinstance(one, int | float | np.number) and not isinstance(one, bool):
+        return float(one)
+    raise InvalidObservation(f"at has {one!r:.80}", hint="pass seconds since 1970 UTC, or datetimes with a zone")

@@ -1,0 +1,111 @@
+"""Times of values: what is taken for one, and which part of a season it falls in, as clocks show it somewhere."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from visutility.core.errors import InvalidObservation, InvalidSetting
+from visutility.core.rng import rng
+from visutility.monitor.times import Clock, offsets, seconds
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def test_a_time_each_or_one_for_a_column_or_for_all():
+    each = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(seconds(each, (2, 3)), each)
+    np.testing.assert_array_equal(seconds([1, 2, 3], (2, 3)), [[1, 2, 3], [1, 2, 3]])
+    np.testing.assert_array_equal(seconds(7, (2, 3)), np.full((2, 3), 7.0))
+    np.testing.assert_array_equal(seconds([4, 5], (2,)), [4, 5])
+    given = np.zeros(2)
+    seconds(given, (2,))[:] = 1.0
+    assert given.tolist() == [0.0, 0.0]
+
+
+def test_datetimes_of_any_zone_are_seconds_since_1970():
+    wanted = [NOON.timestamp(), NOON.timestamp() + 1.5]
+    later = NOON + timedelta(seconds=1.5)
+    for at in (
+        [NOON, later],
+        [NOON.astimezone(ZoneInfo("Asia/Kolkata")), later.astimezone(timezone(timedelta(hours=-3)))],
+        np.array(["2026-06-01T12:00:00", "2026-06-01T12:00:01.5"], "M8[ms]"),
+        np.array(wanted, object),
+    ):
+        assert seconds(at, (2,)).tolist() == wanted
+    assert seconds(NOON, (1, 2)).tolist() == [wanted[:1] * 2]
+    assert seconds(np.int64(5), (1,)).tolist() == [5.0]
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (None, "without their times"),
+        ([0.0, np.nan], "nan at position 1"),
+        ([np.inf, 0.0], "inf at position 0"),
+        ([0.0, 1.7e12], "1700000000000.0 at position 1"),  # milliseconds
+        ([0.0], "shape"),
+        ([[0.0, 1.0]], "shape"),
+        (np.ma.array([0.0, 1.0], mask=[True, False]), "masked"),
+        ([NOON, NOON.replace(tzinfo=None)], "without a zone"),
+        (np.array(["2026-06-01", "NaT"], "M8[D]"), "nan at position 1"),
+        (np.float32([0.0, 1.0]), "float32"),
+        ([True, False], "bool"),
+        (["noon", "one"], "type <U4"),
+        ([NOON, "one"], "'one'"),
+        ([NOON, None], "None"),
+        ([NOON, True], "True"),
+    ],
+)
+def test_what_is_no_time_is_refused(at, message):
+    with pytest.raises(InvalidObservation, match=message) as caught:
+        seconds(at, (2,))
+    assert caught.value.hint
+
+
+def test_parts_are_those_of_the_calendar():
+    draw = rng(0, "calendar")
+    at = draw.uniform(-3e9, 9e9, 2000)
+    for zone in ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia"):
+        there = [datetime.fromtimestamp(one, ZoneInfo(zone)) for one in at.tolist()]
+        assert Clock("day", 24, zone).part(at).tolist() == [one.hour for one in there]
+        assert Clock("week", 7, zone).part(at).tolist() == [one.weekday() for one in there]
+        assert Clock("hour", 4, zone).part(at).tolist() == [one.minute // 15 for one in there]
+        assert Clock(86_400 * 7.0, 7, zone).part(at).tolist() == [one.weekday() for one in there]
+
+
+def test_summer_time_moves_the_hours():
+    berlin = Clock("day", 24, "Europe/Berlin")
+    noon = [datetime(2026, month, 1, 12, tzinfo=ZoneInfo("Europe/Berlin")).timestamp() for month in (1, 7)]
+    assert berlin.part(np.array(noon)).tolist() == [12, 12]
+    assert Clock("day", 24).part(np.array(noon)).tolist() == [11, 10]
+    changed = datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp()  # two o'clock there, which becomes three
+    assert berlin.part(np.array([changed - 1.0, changed])).tolist() == [1, 3]
+    assert offsets(np.array([[changed - 1.0, changed]]), "Europe/Berlin").tolist() == [[3600.0, 7200.0]]
+
+
+def test_every_time_has_a_part():
+    """Also just below a boundary, where the remainder is rounded up to the whole season, and at the ends of time."""
+    for season in ("hour", "day", "week", 1e-3, 7.7, 1e11):
+        clock = Clock(season, 7, "Asia/Tokyo")
+        edges = [-1e-12, 0.0, 345_600.0, np.nextafter(345_600.0, 0.0), -2.6e11, 2.6e11]
+        parts = clock.part(np.array(edges))
+        assert parts.dtype == np.int64
+        assert ((parts >= 0) & (parts < 7)).all()
+    ends = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC)]
+    assert Clock("day", 24).part(seconds(ends, (2,))).tolist() == [0, 23]
+
+
+@pytest.mark.parametrize("season", ["month", "", 0, -5.0, float("nan"), float("inf"), True, None, [3600]])
+def test_unknown_seasons_are_refused(season):
+    with pytest.raises(InvalidSetting, match=r"season .* is unknown") as caught:
+        Clock(season, 24)
+    assert "hour, day, week" in caught.value.hint
+
+
+@pytest.mark.parametrize("zone", ["Europe/Atlantis", "", "/etc/passwd", "../UTC", "Europe", None, 2])
+def test_unknown_zones_are_refused(zone):
+    with pytest.raises(InvalidSetting, match=r"zone .* is unknown") as caught:
+        Clock("day", 24, zone)
+    assert "Europe/Berlin" in caught.value.hint
