@@ -148,6 +148,8 @@ def test_what_cannot_be_is_refused_at_once():
         RiverDetector("adwin", "sideways")
     with pytest.raises(InvalidSetting, match="no setting arl"):
         RiverDetector("adwin", arl=5.0)
+    with pytest.raises(InvalidSetting, match="goes by the clock"):
+        RiverDetector("seasonal", season="day")
     with pytest.raises(EmptyWindow):
         RiverDetector("e-detector")
     detector = RiverDetector("adwin")

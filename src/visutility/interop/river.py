@@ -6,7 +6,7 @@ detector = RiverDetector("page_hinkley", arl=1e5)
 import math
 from typing import Any, Literal, final
 
-from visutility.core.errors import InvalidObservation, MissingExtra
+from visutility.core.errors import InvalidObservation, InvalidSetting, MissingExtra
 from visutility.monitor import AbstractDetector, Level, Verdict, make_detector
 
 try:
@@ -28,7 +28,8 @@ class RiverDetector(DriftAndWarningDetector):
     `drift_detected` is true after the update with an alarm, `warning_detected` after those whose score is as high as at
     a warning since. `verdict` is the last one that was not OK. The
     detector arms itself again after an alarm. Takes a value at a time, as River does: a fleet takes them a hundred
-    times faster. Raises what `make_detector` and `init` raise, and `InvalidObservation` for what is no finite number.
+    times faster. River tells its drift detectors no times: what goes by the clock is refused (`InvalidSetting`).
+    Raises what `make_detector` and `init` raise, and `InvalidObservation` for what is no finite number.
 
     >>> detector = RiverDetector("page_hinkley", arl=1e4)
     >>> for x in [0, 0, 0, 0, 1] * 100 + [1, 1, 0] * 20:
@@ -53,6 +54,11 @@ class RiverDetector(DriftAndWarningDetector):
         self.settings = settings
         ways = ("rise", "fall") if direction == "both" else (direction,)
         self._detectors: list[AbstractDetector[Any]] = [make_detector(kind, direction=way, **settings) for way in ways]
+        if any(one.clocked for one in self._detectors):
+            raise InvalidSetting(
+                f"{kind} goes by the clock with these settings, and River's drift detectors are told no times",
+                hint="give seasonal a period in values, or use a Fleet and update(values, ids, at=...)",
+            )
         self._states = [one.init(1 if reference is None else [reference]) for one in self._detectors]
         self._warned = [math.inf for _ in ways]  # the least score of each at a warning since its last alarm
         self._verdict: Verdict | None = None

@@ -99,7 +99,7 @@ class AbstractDetector(ABC, Generic[S]):
         """Whether it goes by the clock and needs the time of each value."""
         return False
 
-    def absorb_at(self, work: S, values: Values, ids: Ints | None, at: ArrayLike | None) -> Verdicts:
+    def absorb_at(self, work: S, values: Values, ids: Ints | None, at: ArrayLike | None) -> Verdicts:  # noqa: ARG002
         """Do what `absorb` does; a detector that goes by the clock, with the times, which are not checked yet."""
         return self.absorb(work, values, ids)
 
