@@ -169,7 +169,7 @@ class Monitor:
         for row in rows:
             live = self._watching[row["id"]]
             before = live.seen
-            live.state, verdicts = live.detector.update(live.state, values)
+            live.state, verdicts = live.detector.update(live.state, values, at=event.at.timestamp())
             live.seen += len(values)
             alarms += self._record(tx, row, live.detector, verdicts, chunk, event, first - before)
         for alarm in alarms:
