@@ -6,7 +6,7 @@ the e-SR procedure (Definition 2.6) and its average run length (Theorem 2.4). `d
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import repeat
 from typing import ClassVar, final
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.monitor.detector import AbstractDetector, Level
+from visutility.monitor.detectors._sums import follow, levels_of, sums
 from visutility.monitor.ranges import ends, scaled, unscaled
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
 from visutility.monitor.stats import mean_upper
@@ -134,15 +135,20 @@ class EDetector(StepDetector[BettingState]):
 
     def run(self, work: BettingState, values: Floats) -> tuple[int, Level, float, float]:
         """Advance row 0 through the values until something is to be said."""
+        stakes = repeat(_WEIGHT)
         for first, last in growing(len(values), 64, 4096):
             chunk = values[first:last]
             gains = work.bets[:, :1] * (chunk - work.bound[0]) + 1.0
-            wealth = np.array([_sums(gain, start) for gain, start in zip(gains, work.wealth[:, 0], strict=True)])
+            wealth = np.array([sums(*bet, stakes) for bet in zip(gains, work.wealth[:, 0].tolist(), strict=True)])
             score = _mixture(wealth)
             levels = self._levels(score, np.concatenate((work.score[:1], score[:-1])))
             said = np.flatnonzero(levels)
             used = int(said[0]) + 1 if len(said) else len(chunk)
-            _follow(work, chunk[:used], gains[:, :used], int(work.seen[0]) + first)
+            for bet, gain in enumerate(gains[:, :used]):
+                best, start, total = follow(float(work.best[bet, 0]), float(work.total[bet, 0]), gain, chunk[:used])
+                work.best[bet, 0], work.total[bet, 0] = best, total
+                if start is not None:
+                    work.since[bet, 0] = int(work.seen[0]) + first + start
             work.wealth[:, 0] = wealth[:, used - 1]
             work.score[0] = score[used - 1]
             if len(said):
@@ -190,12 +196,7 @@ class EDetector(StepDetector[BettingState]):
         }
 
     def _levels(self, score: Floats, before: Floats) -> NDArray[np.int8]:
-        """ALARM at the limit; WARNING where the score has just come to a share of it."""
-        levels = np.zeros(len(score), np.int8)
-        share = self.warning * self.arl
-        levels[(score >= share) & (before < share)] = Level.WARNING
-        levels[score >= self.arl] = Level.ALARM
-        return levels
+        return levels_of(score, before, self.arl, self.warning * self.arl)
 
     def _people(self, value: float) -> float:
         """Return an oriented value in the units of the stream."""
@@ -220,21 +221,3 @@ def _mixture(wealth: Floats) -> Floats:
         wealth = wealth[:half] + wealth[half:]
     total: Floats = wealth[0]
     return total
-
-
-def _sums(gain: Floats, start: float) -> list[float]:
-    """Return M_t = (M_(t-1) + 1/k) L_t for every t, from M_0 = start."""
-    return list(accumulate(gain.tolist(), lambda m, factor: (m + _WEIGHT) * factor, initial=float(start)))[1:]
-
-
-def _follow(work: BettingState, values: Floats, gains: Floats, position: int) -> None:
-    """Advance the largest products, their starting points and sums of row 0 through the values, in place."""
-    for bet, gain in enumerate(gains.tolist()):
-        best = list(accumulate(gain, lambda c, factor: (c if c > 1.0 else 1.0) * factor, initial=work.best[bet, 0]))
-        fresh = np.flatnonzero(np.array(best[:-1]) <= 1.0)
-        first, total = 0, float(work.total[bet, 0])
-        if len(fresh):
-            first, total = int(fresh[-1]), 0.0
-            work.since[bet, 0] = position + first
-        work.best[bet, 0] = best[-1]
-        work.total[bet, 0] = np.add.accumulate(np.concatenate(([total], values[first:])))[-1]

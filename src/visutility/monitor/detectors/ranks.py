@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detectors._bins import EDGES, FULL, bins, edges_of, quantile, rank_run, rank_step, tally
+from visutility.monitor.detectors._sums import follow, levels_of, sums
 from visutility.monitor.detectors._tilts import INFLATIONS, STAKES, gains, tempering
 from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
 from visutility.monitor.steps import StepDetector
@@ -274,16 +275,19 @@ class Ranks(StepDetector[RankState]):
         gain = gains(kind, low, high, whole)
         gain[:, : max(int(work.hold[0]) - count, 0)] = 0.0
         opens = _opens(low, high, whole)
-        starts, stakes = work.wealth[:, 0].tolist(), STAKES[:, None] * opens
-        wealth = np.array([_sums(*bet) for bet in zip(gain[:-1], starts, stakes, strict=True)])
-        eased = np.array(_sums(gain[-1], float(work.eased[0]), opens.astype(np.float64)))
+        starts, stakes = work.wealth[:, 0].tolist(), (STAKES[:, None] * opens).tolist()
+        wealth = np.array([sums(*bet) for bet in zip(gain[:-1], starts, stakes, strict=True)])
+        eased = np.array(sums(gain[-1], float(work.eased[0]), opens.astype(np.float64).tolist()))
         score = sum_rows(wealth)
         levels = self._levels(score, np.concatenate((work.score[:1], score[:-1])))
         said = np.flatnonzero((levels != Level.OK) | (eased >= _EASED * self.arl))
         used = int(said[0]) + 1 if len(said) else len(values)
         rank = _ranks(low, high, whole)[:used]
         work.wealth[:, 0], work.score[0], work.eased[0] = wealth[:, used - 1], score[used - 1], eased[used - 1]
-        _follow(work, rank, gain[_SHIFT, :used], position)
+        best, start, total = follow(float(work.best[0]), float(work.total[0]), gain[_SHIFT, :used], rank)
+        work.best[0], work.total[0] = best, total
+        if start is not None:
+            work.since[0] = position + start
         _remember(work, rank)
         tally(work.below[:, 0], count, found[:used])
         work.count[0] += used
@@ -323,10 +327,7 @@ class Ranks(StepDetector[RankState]):
         work.inflation[rows] = tempering(1.0 + np.maximum.reduce(sure, axis=0))
 
     def _levels(self, score: Floats, before: Floats) -> NDArray[np.int8]:
-        """ALARM at the limit; WARNING where the score has just come to a share of it."""
-        share = self.warning * self.arl
-        levels = np.where((score >= share) & (before < share), Level.WARNING, Level.OK)
-        return np.where(score >= self.arl, Level.ALARM, levels).astype(np.int8)
+        return levels_of(score, before, self.arl, self.warning * self.arl)
 
 
 def _sort(work: RankState, rows: Ints) -> None:
@@ -353,24 +354,6 @@ def _ranks(low: Ints, high: Ints, whole: Ints) -> Floats:
 def _opens(low: Ints, high: Ints, whole: Ints) -> Bools:
     """Return whether bets are opened on each value: not on one that half of the baseline equals, which tells little."""
     return np.asarray(2 * (high - low) <= whole, np.bool_)
-
-
-def _sums(gain: Floats, start: float, stakes: Floats) -> list[float]:
-    """Return M_t = (M_(t-1) + stake_t) L_t for every t, from M_0 = start."""
-    return [start := (start + stake) * factor for stake, factor in zip(stakes.tolist(), gain.tolist(), strict=True)]
-
-
-def _follow(work: RankState, rank: Floats, gain: Floats, position: int) -> None:
-    """Advance the largest product of one bet, its starting point and sum in row 0, in place."""
-    last = float(work.best[0])
-    best = [last, *[last := (last if last > 1.0 else 1.0) * factor for factor in gain.tolist()]]
-    fresh = np.flatnonzero(np.array(best[:-1]) <= 1.0)
-    first, total = 0, float(work.total[0])
-    if len(fresh):
-        first, total = int(fresh[-1]), 0.0
-        work.since[0] = position + first
-    work.best[0] = best[-1]
-    work.total[0] = np.add.accumulate(np.concatenate(([total], rank[first:])))[-1]
 
 
 def _remember(work: RankState, rank: Floats) -> None:
