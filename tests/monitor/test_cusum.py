@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from runs import ARL, LAWS, MOST, RUNS, STEPS, alarmed, assert_keeps_its_promise
 from scipy import stats
 
 from visutility.core.errors import InvalidSetting
@@ -96,40 +97,13 @@ def test_settings_out_of_range_are_refused(settings):
         Cusum(**settings)
 
 
-FAMILIES = {
-    "rare errors": lambda g, shape: (g.random(shape) < 0.02).astype(float),
-    "errors": lambda g, shape: (g.random(shape) < 0.2).astype(float),
-    "losses": lambda g, shape: g.beta(4, 16, shape),
-    "exponential": lambda g, shape: g.standard_exponential(shape),
-}
-
-
-def alarmed(detector, family, runs, steps, *names):
-    """How many of so many streams raised an alarm within so many values, learning from their first ones."""
-    g, state = rng(2, "cusum promise", *names), detector.init(runs)
-    found = np.zeros(runs, bool)
-    for _ in range(steps // 100):
-        state, said = detector.update(state, family(g, (runs, 100)))
-        found |= said.alarm
-    return int(found.sum())
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_measured_promise(family):
-    """Alarms within 2,000 values of 2,000 streams that start with nothing, at arl 1e4: 363 are expected at most.
-
-    A right one fails with probability at most 1e-6; one whose rate is twice the promise passes with at most 1e-6.
-    """
-    runs, steps, arl = 2000, 2000, 1e4
-    most = stats.binom.isf(1e-6, runs, 1 - math.exp(-steps / arl))
-    assert alarmed(Cusum(arl=arl, warning=1.0), FAMILIES[family], runs, steps, family) <= most
-    assert stats.binom.cdf(most, runs, 1 - math.exp(-2 * steps / arl)) <= 1e-6
+@pytest.mark.parametrize("law", ["rare errors", "errors", "losses", "exponential"])
+def test_the_measured_promise(law):
+    assert_keeps_its_promise(Cusum(arl=ARL, warning=1.0), law)
 
 
 @pytest.mark.slow
 def test_a_baseline_taken_as_it_looks_breaks_the_promise():
     """Without the margin, baselines that look too good by chance alarm over and over: the margin is needed."""
-    runs, steps, arl = 2000, 2000, 1e4
-    most = stats.binom.isf(1e-6, runs, 1 - math.exp(-steps / arl))
-    assert alarmed(Cusum(arl=arl, warning=1.0, margin=0.0), FAMILIES["losses"], runs, steps, "none") > most
+    assert alarmed(Cusum(arl=ARL, warning=1.0, margin=0.0), LAWS["losses"], RUNS, STEPS, "none") > MOST

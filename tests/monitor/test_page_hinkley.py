@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from runs import ARL, LAWS, alarmed, assert_keeps_its_promise
 from scipy import optimize, stats
 
 from visutility.core.errors import InvalidSetting
@@ -177,35 +178,10 @@ def test_settings_out_of_range_are_refused(settings):
         PageHinkley(**settings)
 
 
-FAMILIES = {
-    "rare errors": lambda g, shape: (g.random(shape) < 0.02).astype(float),
-    "errors": lambda g, shape: (g.random(shape) < 0.2).astype(float),
-    "losses": lambda g, shape: g.beta(4, 16, shape),
-    "normal": lambda g, shape: g.standard_normal(shape),
-}
-
-
-def alarmed(detector, family, runs, steps, *names):
-    """How many of so many streams raised an alarm within so many values, learning from their first ones."""
-    g, state = rng(2, "page_hinkley promise", *names), detector.init(runs)
-    found = np.zeros(runs, bool)
-    for _ in range(steps // 100):
-        state, said = detector.update(state, family(g, (runs, 100)))
-        found |= said.alarm
-    return int(found.sum())
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_measured_promise(family):
-    """Alarms within 2,000 values of 2,000 streams that start with nothing, at arl 1e4: 400 may have one.
-
-    A right one fails with probability at most 1e-6; one whose rate is twice the promise passes with at most 1e-6.
-    """
-    runs, steps, arl = 2000, 2000, 1e4
-    most = stats.binom.isf(1e-6, runs, 1 - math.exp(-steps / arl))
-    assert alarmed(PageHinkley(arl=arl, warning=1.0), FAMILIES[family], runs, steps, family) <= most
-    assert stats.binom.cdf(most, runs, 1 - math.exp(-2 * steps / arl)) <= 1e-6
+@pytest.mark.parametrize("law", ["rare errors", "errors", "losses", "normal"])
+def test_the_measured_promise(law):
+    assert_keeps_its_promise(PageHinkley(arl=ARL, warning=1.0), law)
 
 
 @pytest.mark.slow
@@ -221,8 +197,8 @@ def test_a_limit_a_tenth_too_low_breaks_the_promise():
     y = right.size**2 / 2
     h = 0.9 * wald_limit(np.array([arl * y]))[0]
     broken = PageHinkley(arl=(math.expm1(h) - h) / y, warning=1.0)
-    assert alarmed(right, FAMILIES["normal"], runs, steps, "long") <= most
-    assert alarmed(broken, FAMILIES["normal"], runs, steps, "long") > most
+    assert alarmed(right, LAWS["normal"], runs, steps, "long") <= most
+    assert alarmed(broken, LAWS["normal"], runs, steps, "long") > most
 
 
 def test_one_value_far_on_the_better_side_does_not_make_every_later_one_an_alarm():

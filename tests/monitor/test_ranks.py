@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from runs import assert_same_in_runs_and_steps
 from scipy import stats
 
 from visutility.core.errors import InvalidSetting
@@ -261,16 +262,8 @@ def test_counts_stand_still_when_they_are_full():
     detector = Ranks(arl=100)
     state, _ = detector.update(detector.init(1), rng(9, "full").standard_normal(600))
     state = replace(state, count=np.array([FULL - 150]), hold=np.array([0]))
-    values = rng(9, "more").standard_normal(400)
-    by_run, said = detector.update(state, values)
-    by_step, one_by_one = state, []
-    for value in values:
-        by_step, found = detector.update(by_step, [value])
-        one_by_one += list(found)
-    assert list(said) == one_by_one
-    assert by_run.count[0] <= FULL
-    for name, array in arrays(by_run).items():
-        assert np.array_equal(array, arrays(by_step)[name]), name
+    after = assert_same_in_runs_and_steps(detector, state, rng(9, "more").standard_normal(400))
+    assert after.count[0] <= FULL
 
 
 @pytest.mark.parametrize("glitch", [None, 0.0, 1.0])
@@ -309,14 +302,7 @@ def test_values_at_an_edge_count_the_same_either_way(repeated):
     g.shuffle(later)
     detector = Ranks(arl=1e3, learning=EDGES)
     state, _ = detector.update(detector.init(1), first)
-    by_run, said = detector.update(state, later)
-    by_step, one_by_one = state, []
-    for value in later:
-        by_step, found = detector.update(by_step, [value])
-        one_by_one += list(found)
-    assert list(said) == one_by_one
-    for name, array in arrays(by_run).items():
-        assert np.array_equal(array, arrays(by_step)[name]), name
+    assert_same_in_runs_and_steps(detector, state, later)
 
 
 def test_the_rank_of_a_tied_value_covers_its_ties():
