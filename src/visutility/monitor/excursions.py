@@ -82,14 +82,28 @@ class ExcursionDetector(StepDetector[ExcursionState]):
         return values if self.direction == "rise" else -values
 
     def fresh(self, n: int) -> ExcursionState:
-        """Return the state of n streams of which nothing is known."""
-        return nothing_known(n, self.reference)
+        """Return the state of n streams that learn from their first values."""
+        return ExcursionState(
+            seen=np.zeros(n, np.int64),
+            first=np.full(n, math.nan),
+            binary=np.ones(n, np.bool_),
+            base=np.zeros((4, n)),
+            open=np.zeros((4, n)),
+            score=np.zeros(n),
+            scale=np.zeros(n),
+            centre=np.zeros(n),
+            limits=np.full((2, n), math.inf),
+            due=np.full(n, float(self.reference)),
+        )
 
     def learn(self, references: Sequence[Floats]) -> ExcursionState:
         """Return the state of streams whose baselines are these windows."""
         work = self.fresh(len(references))
         for row, window in enumerate(references):
-            learn_from(work, row, window, self.sign)
+            work.first[row] = window[0]
+            work.binary[row] = bool(np.all((window == 0.0) | (window == self.sign)))
+            work.base[:, row] = sums_of(window)
+            work.due[row] = len(window)
         self.relearn(work, np.arange(len(references)))
         return work
 
@@ -99,44 +113,36 @@ class ExcursionDetector(StepDetector[ExcursionState]):
 
     def scores(self, state: ExcursionState) -> Floats:
         """Return the scores, in the unit of their limit; NaN while learning."""
-        return current(state)
+        return np.where(np.isfinite(state.limits[1]), state.score, math.nan)
 
     def evidence(self, state: ExcursionState, stream: int = 0) -> dict[str, float]:
         """Return the score and the excursion that carries it; `since` is where it began."""
-        return excursion(state, stream, self.sign)
+        seen, (count, total) = int(state.seen[stream]), state.open[:2, stream].tolist()
+        found = {
+            "position": float(seen - 1),
+            "score": float(state.score[stream]),
+            "limit": float(state.limits[1, stream]),
+            "since": max(seen - count, 0.0),
+            "values_since": count,
+            "mean_since": self.sign * (float(state.first[stream]) + total / count) if count else math.nan,
+            **self.learnt(state, stream),
+        }
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def learnt(self, state: ExcursionState, stream: int = 0) -> dict[str, float]:
         """Return what the baseline holds: its size, mean and spread, and the limit of the score once there is one."""
-        return baseline(state, stream, self.sign)
+        found = {"reference_size": float(state.base[0, stream])}
+        if found["reference_size"]:
+            _, mean, sd, _ = moments(state.base[:, [stream]])
+            found["reference_mean"] = self.sign * float(state.first[stream] + mean[0])
+            found["reference_sd"] = float(sd[0])
+        limit = float(state.limits[1, stream])
+        return found | ({"limit": limit} if math.isfinite(limit) else {})
 
     @property
     def sign(self) -> float:
         """What a 1 is in oriented units."""
         return 1.0 if self.direction == "rise" else -1.0
-
-
-def nothing_known(n: int, reference: int) -> ExcursionState:
-    """Return the state of n streams without values, which learn from their first `reference` ones."""
-    return ExcursionState(
-        seen=np.zeros(n, np.int64),
-        first=np.full(n, math.nan),
-        binary=np.ones(n, np.bool_),
-        base=np.zeros((4, n)),
-        open=np.zeros((4, n)),
-        score=np.zeros(n),
-        scale=np.zeros(n),
-        centre=np.zeros(n),
-        limits=np.full((2, n), math.inf),
-        due=np.full(n, float(reference)),
-    )
-
-
-def learn_from(work: ExcursionState, row: int, window: Floats, one: float) -> None:
-    """Make a reference window (n,) the baseline of one row, in place; `one` is what a 1 is in oriented units."""
-    work.first[row] = window[0]
-    work.binary[row] = bool(np.all((window == 0.0) | (window == one)))
-    work.base[:, row] = sums_of(window)
-    work.due[row] = len(window)
 
 
 def gather(work: ExcursionState, values: Floats, one: float) -> Floats:
@@ -228,37 +234,6 @@ def set_limits(work: ExcursionState, rows: Ints, limits: Floats) -> None:
     count = work.base[0, rows] + work.open[0, rows]
     work.limits[:, rows] = limits
     work.due[rows] = count + np.floor(count / GROWTH) + 1.0
-
-
-def current(state: ExcursionState) -> Floats:
-    """Return each stream's score, shape (s,); NaN where it is still learning."""
-    return np.where(np.isfinite(state.limits[1]), state.score, math.nan)
-
-
-def excursion(state: ExcursionState, stream: int, sign: float) -> dict[str, float]:
-    """Return a stream's score, its excursion and its baseline; `sign` is -1 where the values were negated."""
-    seen, (count, total) = int(state.seen[stream]), state.open[:2, stream].tolist()
-    found = {
-        "position": float(seen - 1),
-        "score": float(state.score[stream]),
-        "limit": float(state.limits[1, stream]),
-        "since": max(seen - count, 0.0),
-        "values_since": count,
-        "mean_since": sign * (float(state.first[stream]) + total / count) if count else math.nan,
-        **baseline(state, stream, sign),
-    }
-    return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def baseline(state: ExcursionState, stream: int, sign: float) -> dict[str, float]:
-    """Return the size of a stream's baseline, its mean and standard deviation and the limit of the score, if any."""
-    found = {"reference_size": float(state.base[0, stream])}
-    if found["reference_size"]:
-        _, mean, sd, _ = moments(state.base[:, [stream]])
-        found["reference_mean"] = sign * float(state.first[stream] + mean[0])
-        found["reference_sd"] = float(sd[0])
-    limit = float(state.limits[1, stream])
-    return found | ({"limit": limit} if math.isfinite(limit) else {})
 
 
 def check_settings(size: float, arl: float, reference: int, warning: float) -> None:
