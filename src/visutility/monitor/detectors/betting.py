@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
 from visutility.monitor.detector import AbstractDetector, Level
+from visutility.monitor.detectors._blend import halves
+from visutility.monitor.detectors._settings import check_arl, check_warning
 from visutility.monitor.detectors._sums import follow, levels_of, sums
 from visutility.monitor.ranges import ends, scaled, unscaled
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
@@ -64,12 +66,10 @@ class EDetector(StepDetector[BettingState]):
     def __post_init__(self) -> None:
         AbstractDetector.__post_init__(self)
         ends(self)
-        if not 1.0 < self.arl <= 1e100:
-            raise InvalidSetting(f"arl {self.arl!r} is not in (1, 1e100]", hint="give the mean run length in values")
+        check_arl(self.arl)
         if not 0.0 < self.delta < 1.0:
             raise InvalidSetting(f"delta {self.delta!r} is not in (0, 1)", hint="0.01 holds for 99 references of 100")
-        if not 0.0 < self.warning <= 1.0:
-            raise InvalidSetting(f"warning {self.warning!r} is not in (0, 1]", hint="a share of arl; 1 for none")
+        check_warning(self.warning)
 
     def promise(self, reference_size: int) -> str:
         """Return the theorem in words."""
@@ -128,7 +128,7 @@ class EDetector(StepDetector[BettingState]):
         np.copyto(since, work.seen[:a], where=fresh)
         np.copyto(total, 0.0, where=fresh)
         total += values
-        score = _mixture(wealth)
+        score = halves(wealth)
         levels = self._levels(score, work.score[:a])
         work.score[:a] = score
         return levels, score, np.full(a, self.arl)
@@ -140,7 +140,7 @@ class EDetector(StepDetector[BettingState]):
             chunk = values[first:last]
             gains = work.bets[:, :1] * (chunk - work.bound[0]) + 1.0
             wealth = np.array([sums(*bet, stakes) for bet in zip(gains, work.wealth[:, 0].tolist(), strict=True)])
-            score = _mixture(wealth)
+            score = halves(wealth)
             levels = self._levels(score, np.concatenate((work.score[:1], score[:-1])))
             said = np.flatnonzero(levels)
             used = int(said[0]) + 1 if len(said) else len(chunk)
@@ -212,12 +212,3 @@ def shares(bound: Floats) -> Floats:
     low = np.clip(0.5 * bound, 1e-4, 0.1)
     steps = np.arange(BETS)[:, None] / (BETS - 1)
     return np.asarray(low ** (1.0 - steps) * 0.9**steps, np.float64)
-
-
-def _mixture(wealth: Floats) -> Floats:
-    """Return the sum over bets, added in halves: the same bits for one stream as for many."""
-    while len(wealth) > 1:
-        half = len(wealth) // 2
-        wealth = wealth[:half] + wealth[half:]
-    total: Floats = wealth[0]
-    return total

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from visutility.core.errors import InvalidSetting
+from visutility.monitor.detectors._settings import check_warning
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level
@@ -75,8 +76,7 @@ class Glr(StepDetector[ScanState]):
             raise InvalidSetting(f"arl {self.arl!r} is not in [10, 1e100]", hint="give the mean run length in values")
         if not 20 <= self.learning <= _EVER:
             raise InvalidSetting(f"learning {self.learning!r} is not at least 20", hint="it is in values")
-        if not 0.0 < self.warning <= 1.0:
-            raise InvalidSetting(f"warning {self.warning!r} is not in (0, 1]", hint="a share of arl; 1 for none")
+        check_warning(self.warning)
 
     def promise(self, reference_size: int) -> str:
         """Return what was simulated, under which assumptions."""

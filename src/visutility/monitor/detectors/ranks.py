@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detectors._bins import EDGES, FULL, bins, edges_of, quantile, rank_run, rank_step, tally
+from visutility.monitor.detectors._settings import check_arl, check_warning
 from visutility.monitor.detectors._sums import follow, levels_of, sums
 from visutility.monitor.detectors._tilts import INFLATIONS, STAKES, gains, tempering
 from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
@@ -82,14 +83,12 @@ class Ranks(StepDetector[RankState]):
 
     def __post_init__(self) -> None:
         StepDetector.__post_init__(self)
-        if not 1.0 < self.arl <= 1e100:
-            raise InvalidSetting(f"arl {self.arl!r} is not in (1, 1e100]", hint="give the mean run length in values")
+        check_arl(self.arl)
         if not EDGES <= self.learning <= _EVER:
             raise InvalidSetting(
                 f"learning {self.learning!r} is not in [{EDGES}, {_EVER}]", hint="the ranks need that many values"
             )
-        if not 0.0 < self.warning <= 1.0:
-            raise InvalidSetting(f"warning {self.warning!r} is not in (0, 1]", hint="a share of arl; 1 for none")
+        check_warning(self.warning)
 
     def promise(self, reference_size: int) -> str:
         """Return the theorem in words."""

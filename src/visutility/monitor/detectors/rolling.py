@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import EmptyWindow, InvalidSetting
 from visutility.monitor.detector import Level
+from visutility.monitor.detectors._settings import check_warning
 from visutility.monitor.moments import moments, sums_of
 from visutility.monitor.state import Bools, Floats, Ints, StreamState
 from visutility.monitor.stats import count_quantile, mean_quantile
@@ -83,8 +84,7 @@ class Rolling(StepDetector[RollingState]):
             raise InvalidSetting(f"allowed {self.allowed!r} is not 0 or more", hint="0.05 allows 5 % of the reference")
         if not self.window < self.arl <= 1e15:
             raise InvalidSetting(f"arl {self.arl!r} is not above the window and at most 1e15", hint="it is in values")
-        if not 0.0 < self.warning <= 1.0:
-            raise InvalidSetting(f"warning {self.warning!r} is not in (0, 1]", hint="a share of arl; 1 for none")
+        check_warning(self.warning)
         if not self.smallest_reference <= self.reference <= 10**9:
             raise InvalidSetting(
                 f"reference {self.reference!r} is not in [{self.smallest_reference}, 1e9]",
