@@ -14,7 +14,7 @@ from visutility.monitor.detector import unmasked
 from visutility.monitor.state import Floats, Ints
 
 SEASONS = {"hour": 3600.0, "day": 86_400.0, "week": 604_800.0}  # in seconds
-_MONDAY = 4 * 86_400.0  # seasons are counted from 5 January 1970, 0:00
+MONDAY = 4 * 86_400.0  # seasons are counted from 5 January 1970, 0:00
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FAR = 2.6e11  # seconds: beyond the years 1 to 9999; what is given in milliseconds since 1970 is further away
 _QUARTER = 900.0  # seconds: clocks are put forward and back at quarters of an hour
@@ -77,7 +77,7 @@ class Clock:
     def part(self, at: Floats) -> Ints:
         """Return the part of the season, from 0, that each of these times falls in."""
         local = at if self.zone == "UTC" else at + offsets(at, self.zone)
-        into = np.mod(local - _MONDAY, self.length)
+        into = np.mod(local - MONDAY, self.length)
         return np.minimum(into * self.phases // self.length, self.phases - 1).astype(np.int64)
 
 
