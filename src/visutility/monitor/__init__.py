@@ -1,6 +1,7 @@
 """Watching streams of metric values: detectors with a stated false-alarm promise, one stream or a fleet."""
 
 from visutility.monitor.alerts import AlertList, AlertRules, Changes, Incident, Ranked
+from visutility.monitor.corruption import CorruptionScore, mild_corruptions
 from visutility.monitor.detector import AbstractDetector, Direction, Level, Verdict, Verdicts
 from visutility.monitor.detectors import (
     DETECTORS,
@@ -41,6 +42,7 @@ __all__ = [
     "Auto",
     "Changes",
     "ColumnDrift",
+    "CorruptionScore",
     "Cusum",
     "Dependent",
     "Direction",
@@ -87,6 +89,7 @@ __all__ = [
     "judge",
     "judge_harm",
     "make_detector",
+    "mild_corruptions",
     "pooled",
     "run_length",
     "sketch",

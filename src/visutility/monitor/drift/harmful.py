@@ -69,11 +69,11 @@ def compare_softmax(
 
 def softmax_tests(reference: NDArray[Any], current: NDArray[Any], seed: int) -> SoftmaxOutcome:
     """Run both tests; the rows' q-values are not adjusted yet (see `with_fdr`)."""
-    old = _probabilities(checked(reference, "reference", LEAST_REFERENCE), "reference")
+    old = probabilities(checked(reference, "reference", LEAST_REFERENCE), "reference")
     finite, kept, quality = usable(current, old.shape[1])
     if len(finite) < LEAST_CURRENT:
         return SoftmaxOutcome((), np.empty(0), kept, quality)
-    new = _probabilities(finite, "current")
+    new = probabilities(finite, "current")
     before, after = entropy(old), entropy(new)
     p, z = confidence_drop(before, after)
     edges = np.linspace(0.0, np.log(old.shape[1]) + 1e-9, 11)
@@ -150,7 +150,8 @@ def entropy(softmax: Floats) -> Floats:
     return np.asarray(special.entr(softmax).sum(1), np.float64)
 
 
-def _probabilities(matrix: Floats, which: str) -> Floats:
+def probabilities(matrix: Floats, which: str) -> Floats:
+    """Return the matrix (n, k), n above 0, if its rows are probabilities. Raises `InvalidData`."""
     sums = matrix.sum(1)
     if matrix.shape[1] < 2 or matrix.min() < 0.0 or np.abs(sums - 1.0).max() > 1e-2:
         raise InvalidData(
