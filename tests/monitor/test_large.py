@@ -8,12 +8,12 @@ import pytest
 
 from visutility.core.errors import InvalidObservation
 from visutility.core.rng import rng
-from visutility.monitor import Fleet, loops, make_detector
+from visutility.monitor import Fleet, large, loops, make_detector
 from visutility.monitor.detectors import eprocess
 from visutility.monitor.state import arrays
 
 COMPILED = loops.compiled()
-KINDS = ("dense", "ragged", "mixed")
+KINDS = ("dense", "sixteens", "ragged", "mixed")
 
 
 def test_numba_is_here_and_switched_on():
@@ -25,8 +25,9 @@ def schedule(seed, streams, kind, rounds=10):
     draw = rng(seed, "large", kind)
     for at in range(rounds):
         rate = 0.1 if at < rounds / 2 else 0.6
-        is_dense = kind == "dense" or (kind == "mixed" and draw.random() < 0.5)
-        shape = (streams, int(draw.integers(1, 130))) if is_dense else int(draw.integers(1, 70 * streams))
+        is_dense = kind in ("dense", "sixteens") or (kind == "mixed" and draw.random() < 0.5)
+        each = 16 * int(draw.integers(1, 4)) if kind == "sixteens" else int(draw.integers(1, 130))
+        shape = (streams, each) if is_dense else int(draw.integers(1, 70 * streams))
         values = draw.random(shape)
         values = values < rate if seed % 2 else (2 * rate * values).clip(0, 1)
         ids = None if is_dense else (draw.random(shape) ** 2 * streams).astype(np.int64)
@@ -66,6 +67,18 @@ def test_the_loops_say_what_numpy_says(use, kind, streams, arl, seed):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_streams_may_be_taken_some_at_a_time(use, monkeypatch, kind, rows):
+    detector = make_detector("eprocess", arl=100)
+    use(None)
+    expected = told(detector, 40, kind, 1)
+    use(COMPILED)
+    monkeypatch.setattr(large, "_ROWS", rows)
+    monkeypatch.setattr(large, "_PIECE", 3 * rows)
+    assert told(detector, 40, kind, 1) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_compiling_changes_nothing(use, kind):
     use(COMPILED)
     expected = told(make_detector("eprocess", arl=100), 5, kind, 1)
@@ -74,8 +87,8 @@ def test_compiling_changes_nothing(use, kind):
 
 
 def test_a_loop_that_rounds_otherwise_is_caught(use):
-    def careless(wealth, worth, share, scores):
-        scores[:] = (wealth.sum(axis=0, dtype=np.float64) * share) * worth
+    def careless(wealth, first, worth, scores):
+        scores[:] = wealth[:, first : first + len(scores)].mean(axis=0, dtype=np.float64) * worth
 
     detector = make_detector("eprocess", arl=1e4)
     use(None)
@@ -111,12 +124,12 @@ def test_a_bad_value_anywhere_is_named_and_nothing_is_taken(use, bad, is_ragged)
     fleet.update(np.full((50, 40), 0.25, np.float32))
     before = {name: array.copy() for name, array in arrays(fleet._state).items()}
     for at in (0, 31, 777, 4999):
-        for shape in ((50, 100), (500, 10)):
-            values = np.full(5000, 0.5, np.float32)
-            values[at] = bad
-            batch = (values, np.arange(5000) % 50) if is_ragged else (values.reshape(shape)[:50],)
-            if not is_ragged and at >= batch[0].size:
+        for shape in ((50, 100), (500, 10), (50, 16)):
+            values = np.full(max(shape) * 50, 0.5, np.float32) if is_ragged else np.full(shape, 0.5, np.float32)[:50]
+            if at >= values.size:
                 continue
+            values.flat[at] = bad
+            batch = (values, np.arange(values.size) % 50) if is_ragged else (values,)
             with pytest.raises(InvalidObservation, match="position"):
                 fleet.update(*batch)
             assert all(np.array_equal(array, before[name]) for name, array in arrays(fleet._state).items())

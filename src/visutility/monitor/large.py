@@ -1,102 +1,114 @@
 """How `eprocess` takes batches of many values through the compiled loops: the same verdicts and states, to the bit."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidObservation
 from visutility.monitor import universal
-from visutility.monitor.loops import BLOCK, Loops, Rows, Singles
-from visutility.monitor.state import Ints, put, take
+from visutility.monitor.loops import BLOCK, GRID, Loops, Rows, Singles
+from visutility.monitor.state import Floats, Ints, put, take
 from visutility.monitor.universal import EProcessState
 from visutility.monitor.verdicts import Verdict
 
 Look = Callable[[EProcessState, Ints], list[Verdict]]  # rows that have just taken a block that ended at these positions
+Flags = NDArray[np.uint8]
 _SHIFT = 5  # 2^5 values to a block
 _PIECE = 65_536  # blocks at a time: what is noted of them stays in the cache
+_ROWS = 32_768  # rows at a time: what is worked out for each stays in the cache
 
 
-class Piece(NamedTuple):
-    """Closed blocks: `each` of every one of these rows, which may come again; their sums and places in the batch."""
+class Blocks(NamedTuple):
+    """Closed blocks, each row's in order, with their places in the batch."""
 
     rows: Rows
     sums: Singles
-    each: int = 1
-    first: int = 0
-    places: Ints | None = None  # where they do not follow each other from `first` on
+    places: Ints
 
-    def take(self, which: Rows) -> tuple[Rows, Singles, Ints]:
-        """Return rows, sums and places of some of the blocks."""
-        at = which.astype(np.int64)
-        places = at + self.first if self.places is None else self.places[at]
-        return self.rows[at // self.each], self.sums[at], places
+    def some(self, which: Rows | slice) -> "Blocks":
+        """Return some of them."""
+        return Blocks(self.rows[which], self.sums[which], self.places[which])
 
 
-def dense(loops: Loops, work: EProcessState, units: Singles, least: np.float32, look: Look) -> list[Verdict]:
-    """Take the next k values of every stream, (s, k), in [0, 1]; the alarms in order of arrival.
+class Sums(NamedTuple):
+    """The sums of the next k values of every stream, up to where blocks end: `each` of every stream, or `counts`."""
+
+    closed: Singles  # stream by stream, each one's in order
+    opened: Singles  # (s,) of the values that follow; empty where there are none
+    each: int
+    counts: Ints  # (s,); empty where all streams fill equally many blocks
+
+    @property
+    def starts(self) -> Ints:
+        """Where each stream's blocks start in `closed`, (s,)."""
+        return np.cumsum(self.counts) - self.counts
+
+
+def dense(
+    loops: Loops, work: EProcessState, units: Singles, least: np.float32, look: Look
+) -> tuple[list[Verdict], Floats]:
+    """Take the next k values of every stream, (s, k), in [0, 1]; the alarms in order of arrival, and all scores.
 
     `look` is asked about rows whose winnings reach `least` or whose rate is due. Raises `InvalidObservation`.
     """
     streams, k = units.shape
-    sums, after, counts = _sums(loops, work, units)
-    most = len(sums) // streams if counts is None else int(counts.max())
-    work.part[:] = after
-    work.seen[:] += k
-    if most == 0:
-        return []
+    sums, scores = _sums(loops, work, units), np.empty(streams)
+    if len(sums.closed) == 0:
+        _hold(loops, work, sums.opened, k, scores)
+        return [], scores
 
-    def pieces() -> Iterator[Piece]:
-        done, step = 0, max(1, _PIECE // most)
-        for first in range(0, streams, step):
-            rows = np.arange(first, min(first + step, streams), dtype=np.uint32)
-            if counts is not None:
-                rows = np.repeat(rows, counts[first : first + step])
-            each = most if counts is None else 1
-            yield Piece(rows, sums[done : done + len(rows) * each], each, done)
-            done += len(rows) * each
-
-    def ends(places: Ints, rows: Ints) -> Ints:
-        starts: Ints = rows * most if counts is None else (np.cumsum(counts) - counts)[rows]
+    def ends(blocks: Blocks) -> Ints:
+        rows = blocks.rows.astype(np.int64)
+        starts = sums.starts[rows] if len(sums.counts) else rows * sums.each
         whole: Ints = (work.seen[rows] - k) >> _SHIFT
-        return (whole + places - starts + 1) * BLOCK - 1
+        return (whole + blocks.places - starts + 1) * BLOCK - 1
 
-    found = _bet(loops, work, pieces(), ends, least, look)
-    return sorted(found, key=lambda one: (one.position + k - int(work.seen[one.stream]), one.stream))
+    special, later = _step(loops, work, sums, k, least, scores)
+    found, touched = _settle(loops, work, special, later, ends, least, look)
+    if len(touched):
+        part, anew = take(work, touched), np.empty(len(touched))
+        _score(loops, part, slice(0, len(touched)), anew)
+        scores[touched] = anew
+    return sorted(found, key=lambda one: (one.position + k - int(work.seen[one.stream]), one.stream)), scores
 
 
 def ragged(
     loops: Loops, work: EProcessState, units: Singles, ids: Ints, least: np.float32, look: Look
-) -> list[Verdict]:
+) -> tuple[list[Verdict], Floats]:
     """Do what `dense` does for values (n,) in order of arrival, of the streams `ids` (n,)."""
     most = min(len(units), len(units) // BLOCK + len(work.seen))
     rows, sums, last = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.int64)
     closed = loops.ragged(units, ids, work.seen, work.part, rows, sums, last)
     _check(closed >= 0)
-    pieces = [Piece(rows[:closed], sums[:closed])]
-    return _bet(loops, work, pieces, lambda places, _: last[places], least, look)
+    waiting = np.zeros(len(work.seen), np.uint8)
+    blocks = Blocks(rows[:closed], sums[:closed], np.arange(closed))
+    special, later = _bet(loops, work, blocks, least, waiting)
+    found, _ = _settle(loops, work, special, later, lambda some: last[some.places], least, look)
+    scores = np.empty(len(work.seen))
+    for first in range(0, len(scores), _ROWS):
+        _score(loops, work, slice(first, min(first + _ROWS, len(scores))), scores)
+    return found, scores
 
 
-def _sums(loops: Loops, work: EProcessState, units: Singles) -> tuple[Singles, Singles, Ints | None]:
-    """Return the sums of the blocks that (s, k) values fill, stream by stream, and of those left open, (s,).
-
-    Third, how many blocks each stream fills, where these are not all equally many.
-    """
+def _sums(loops: Loops, work: EProcessState, units: Singles) -> Sums:
     streams, k = units.shape
-    fill = loops.fill(work.seen)
+    fill, none = loops.fill(work.seen), np.empty(0, np.float32)
+    equal = np.empty(0, np.int64)
     if fill >= 0 and fill + k <= BLOCK:
         total = np.empty(streams, np.float32)
-        _check(loops.pieces(units, total))
-        total += work.part
-        return (total, np.zeros(streams, np.float32), None) if fill + k == BLOCK else (total[:0], total, None)
+        _check((loops.sixteens if k == 16 else loops.pieces)(units, total))
+        return Sums(total, none, 1, equal) if fill + k == BLOCK else Sums(none, total, 0, equal)
     if fill == 0 and k % BLOCK == 0:
-        sums = np.empty(units.size // BLOCK, np.float32)
-        _check(loops.pieces(units.reshape(-1, BLOCK), sums))
-        return sums, work.part, None
+        closed = np.empty(units.size // BLOCK, np.float32)
+        _check(loops.pieces(units.reshape(-1, BLOCK), closed))
+        return Sums(closed, none, k // BLOCK, equal)
     counts = ((work.seen & (BLOCK - 1)) + k) >> _SHIFT
-    sums, after = np.empty(int(counts.sum()), np.float32), np.empty(streams, np.float32)
-    _check(loops.rows(units, work.seen, work.part, sums, after))
-    return sums, after, None if fill >= 0 else counts
+    closed, opened = np.empty(int(counts.sum()), np.float32), np.empty(streams, np.float32)
+    _check(loops.rows(units, work.seen, closed, opened))
+    return Sums(closed, opened, (fill + k) // BLOCK, equal) if fill >= 0 else Sums(closed, opened, 0, counts)
 
 
 def _check(fit: bool) -> None:
@@ -104,45 +116,110 @@ def _check(fit: bool) -> None:
         raise InvalidObservation("a value is not in range", hint="leave it out, or say low and high")
 
 
+def _hold(loops: Loops, work: EProcessState, opened: Singles, k: int, scores: Floats) -> None:
+    """Take k values of every stream that end no block."""
+    for first in range(0, len(scores), _ROWS):
+        rows = slice(first, min(first + _ROWS, len(scores)))
+        work.seen[rows] += k
+        work.part[rows] += opened[rows]
+        _score(loops, work, rows, scores)
+
+
+def _step(
+    loops: Loops, work: EProcessState, sums: Sums, k: int, least: np.float32, scores: Floats
+) -> tuple[list[Blocks], list[Blocks]]:
+    """Take k values of every stream; the blocks after which a row has to be looked at, and those that have to wait."""
+    special: list[Blocks] = []
+    later: list[Blocks] = []
+    table, done = _factors(), 0
+    most = max(1, int(sums.counts.max()) if len(sums.counts) else sums.each)
+    step = min(_ROWS, max(1, _PIECE // most))
+    for first in range(0, len(scores), step):
+        rows = slice(first, min(first + step, len(scores)))
+        counts = sums.counts[rows]
+        size = int(counts.sum()) if len(counts) else sums.each * (rows.stop - first)
+        closed, opened = sums.closed[done : done + size], sums.opened[rows]
+        noted, left = np.empty(size, np.uint32), np.empty(size, np.uint32)
+        columns = (work.seen, work.part, work.total, work.blocks, work.due)
+        these = (*(column[rows] for column in columns), _worth(work, rows), scores[rows])
+        given = (k, sums.each, counts, closed, opened, table, least)
+        found = loops.step(first, *given, work.wealth, work.scale, these, noted, left)
+        for blocks, places, number in zip((special, later), (noted, left), found, strict=True):
+            if number:
+                at = places[:number].astype(np.int64)
+                named = np.repeat(np.arange(first, rows.stop), counts)[at] if len(counts) else at // sums.each + first
+                blocks.append(Blocks(named.astype(np.uint32), closed[at], at + done))
+        done += size
+    return special, later
+
+
 def _bet(
+    loops: Loops, work: EProcessState, blocks: Blocks, least: np.float32, waiting: Flags
+) -> tuple[list[Blocks], list[Blocks]]:
+    """Do what `_step` does for closed blocks, in whatever order the rows come."""
+    special: list[Blocks] = []
+    later: list[Blocks] = []
+    table, columns = _factors(), (work.wealth, work.scale, work.total, work.blocks, work.due)
+    noted, left = np.empty(_PIECE, np.uint32), np.empty(_PIECE, np.uint32)
+    for first in range(0, len(blocks.rows), _PIECE):
+        some = blocks.some(slice(first, first + _PIECE))
+        found = loops.bet(some.rows, some.sums, table, least, waiting, *columns, noted, left)
+        for group, places, number in zip((special, later), (noted, left), found, strict=True):
+            if number:
+                group.append(some.some(places[:number]))
+    return special, later
+
+
+def _settle(
     loops: Loops,
     work: EProcessState,
-    pieces: Iterable[Piece],
-    ends: Callable[[Ints, Ints], Ints],
+    special: list[Blocks],
+    later: list[Blocks],
+    ends: Callable[[Blocks], Ints],
     least: np.float32,
     look: Look,
-) -> list[Verdict]:
-    """Take closed blocks, each row's in order; the alarms in the order of the blocks.
+) -> tuple[list[Verdict], Ints]:
+    """Look at the rows that have to be, then take the blocks that waited for it, and so on.
 
-    `ends` gives the last positions of blocks by their places and rows. Rows that have to be looked at wait until all
-    others have taken their blocks, and are then looked at together.
+    Returns the alarms in the order of the blocks, and the rows looked at. `ends` gives the last positions of blocks.
     """
     found: list[tuple[int, Verdict]] = []
-    waiting = np.zeros(len(work.seen), np.uint8)
-    columns = (work.wealth, work.scale, work.total, work.blocks, work.due)
-    while True:
-        special, later = [], []
-        for piece in pieces:
-            factor = np.multiply(piece.sums, universal.TILT)
-            np.exp(factor, out=factor)
-            noted, left = np.empty(len(factor), np.uint32), np.empty(len(factor), np.uint32)
-            a, b = loops.bet(piece.rows, piece.each, piece.sums, factor, least, waiting, *columns, noted, left)
-            special.append(piece.take(noted[:a]))
-            later.append(piece.take(left[:b]))
-        rows, _, at = _joined(special)
-        if len(rows):
-            chosen = rows.astype(np.int64)
-            part = take(work, chosen)
-            said = look(part, ends(at, chosen))
-            put(work, chosen, part)
-            waiting[chosen] = 0
-            found += [(int(at[v.stream]), v._replace(stream=int(chosen[v.stream]))) for v in said]
-        rows, sums, places = _joined(later)
-        if len(rows) == 0:
-            return [verdict for _, verdict in sorted(found, key=lambda one: one[0])]
-        pieces = [Piece(rows, sums, places=places)]
+    touched = [np.empty(0, np.int64)]
+    while special:
+        blocks = _joined(special)
+        chosen = blocks.rows.astype(np.int64)
+        part = take(work, chosen)
+        said = look(part, ends(blocks))
+        put(work, chosen, part)
+        found += [(int(blocks.places[v.stream]), v._replace(stream=int(chosen[v.stream]))) for v in said]
+        touched.append(chosen)
+        if not later:
+            break
+        special, later = _bet(loops, work, _joined(later), least, np.zeros(len(work.seen), np.uint8))
+    return [verdict for _, verdict in sorted(found, key=lambda one: one[0])], np.concatenate(touched)
 
 
-def _joined(some: list[tuple[Rows, Singles, Ints]]) -> tuple[Rows, Singles, Ints]:
+def _joined(some: Iterable[Blocks]) -> Blocks:
     rows, sums, places = zip(*some, strict=True)
-    return np.concatenate(rows), np.concatenate(sums), np.concatenate(places)
+    return Blocks(np.concatenate(rows), np.concatenate(sums), np.concatenate(places))
+
+
+def _score(loops: Loops, work: EProcessState, rows: slice, scores: Floats) -> None:
+    """Write the scores of rows that follow each other."""
+    loops.scores(work.wealth, rows.start, _worth(work, rows), scores[rows])
+
+
+def _worth(work: EProcessState, rows: slice) -> Singles:
+    """Return exp(-regret)."""
+    worth: Singles = np.negative(work.regret[rows])
+    np.exp(worth, out=worth)
+    return worth
+
+
+@cache
+def _factors() -> Singles:
+    """Return exp(tilt S) of the smallest tilt for every sum S that a block can have."""
+    factors = np.arange(BLOCK / GRID + 1, dtype=np.float32) * np.float32(GRID)
+    factors *= universal.TILT
+    np.exp(factors, out=factors)
+    return factors

@@ -16,6 +16,7 @@ from visutility.monitor.state import Floats, Ints
 
 Singles = NDArray[np.float32]
 Rows = NDArray[np.uint32]
+Counts = NDArray[np.int32]
 
 # Every constant of the loops stands in this file: Numba takes a file's date for that of what it has compiled of it.
 BLOCK = 32
@@ -30,6 +31,7 @@ _TILE = 4096  # values that are checked and then added up
 _NONE = np.float32(0.0)
 _ZERO = np.uint32(0)
 _UNITS = np.float32(1.0 / GRID)
+_SHARE = np.float32(0.25)  # of each of the four bets in the score
 _COUNT = np.uint32(1 << 18)  # a value in an open block; the bits below hold up to 32 times 4096 units
 _FULL = np.uint32(BLOCK << 18)
 _MOST = np.uint32(1.0 / GRID)  # 4096ths in 1
@@ -40,10 +42,12 @@ class Loops(NamedTuple):
 
     fill: Callable[[Ints], int]
     pieces: Callable[[Singles, Singles], bool]
-    rows: Callable[[Singles, Ints, Singles, Singles, Singles], bool]
+    sixteens: Callable[[Singles, Singles], bool]
+    rows: Callable[[Singles, Ints, Singles, Singles], bool]
     ragged: Callable[[Singles, Ints, Ints, Singles, Rows, Singles, Ints], int]
     bet: Callable[..., tuple[int, int]]
-    scores: Callable[[Singles, Singles, np.float32, Floats], None]
+    step: Callable[..., tuple[int, int]]
+    scores: Callable[[Singles, int, Singles, Floats], None]
 
 
 @cache
@@ -94,10 +98,30 @@ def sums_of_pieces(values: Singles, sums: Singles) -> bool:
     return bool(worst <= _MOST)
 
 
-def sums_of_rows(values: Singles, seen: Ints, part: Singles, sums: Singles, after: Singles) -> bool:
-    """Write the sums of the blocks that the next k values of every stream, (s, k), fill: stream by stream, in order.
+def sums_of_sixteens(values: Singles, sums: Singles) -> bool:
+    """Do what `sums_of_pieces` does for rows of 16: four values at a time, then four of these, as vectors can."""
+    worst, fours = _ZERO, np.empty(_TILE // 4, np.uint32)
+    for start in range(0, values.shape[0], _TILE // 16):
+        into = sums[start : start + _TILE // 16]
+        tile = values[start : start + _TILE // 16].reshape(-1)
+        for at in range(len(tile)):
+            worst = max(worst, np.uint32(np.float32(tile[at] + ROUND).view(np.uint32) - _BASE))
+        for at in range(4 * len(into)):
+            a = np.uint32(np.float32(tile[4 * at] + ROUND).view(np.uint32) - _BASE)
+            b = np.uint32(np.float32(tile[4 * at + 1] + ROUND).view(np.uint32) - _BASE)
+            c = np.uint32(np.float32(tile[4 * at + 2] + ROUND).view(np.uint32) - _BASE)
+            d = np.uint32(np.float32(tile[4 * at + 3] + ROUND).view(np.uint32) - _BASE)
+            fours[at] = np.uint32(np.uint32(a + b) + np.uint32(c + d))
+        for at in range(len(into)):
+            first = np.uint32(fours[4 * at] + fours[4 * at + 1])
+            into[at] = np.float32(np.uint32(first + np.uint32(fours[4 * at + 2] + fours[4 * at + 3]))) * _GRID
+    return bool(worst <= _MOST)
 
-    `after` (s,) gets the new open sums; `seen` and `part` stay. Returns whether all values are in [0, 1].
+
+def sums_of_rows(values: Singles, seen: Ints, sums: Singles, after: Singles) -> bool:
+    """Write the sums of the next k values of every stream, (s, k), up to where a block of it ends, stream by stream.
+
+    `after` (s,) gets the sums of those that follow. Returns whether all values are in [0, 1].
     """
     worst, closed, k = _ZERO, 0, np.uint64(values.shape[1])
     step = max(1, _TILE // max(1, values.shape[1]))
@@ -106,14 +130,14 @@ def sums_of_rows(values: Singles, seen: Ints, part: Singles, sums: Singles, afte
         for at in range(len(tile)):
             worst = max(worst, np.uint32(np.float32(tile[at] + ROUND).view(np.uint32) - _BASE))
         for row in range(start, min(start + step, values.shape[0])):
-            each, total = values[row], part[row]
+            each, total = values[row], _NONE
             first, room = np.uint64(0), np.uint64(BLOCK - (seen[row] & _FILL))
             while first < k:
                 last = min(first + room, k)
                 units = _ZERO
                 for at in range(first, last):
                     units = np.uint32(units + np.uint32(np.float32(each[at] + ROUND).view(np.uint32) - _BASE))
-                total += np.float32(units) * _GRID
+                total = np.float32(units) * _GRID
                 if last - first == room:
                     sums[closed] = total
                     closed += 1
@@ -160,57 +184,117 @@ def sums_of_streams(
 
 def bet_on_each(
     rows: Rows,
-    each: int,
     sums: Singles,
-    factor: Singles,
+    factors: Singles,
     least: np.float32,
     waiting: NDArray[np.uint8],
     wealth: Singles,
     scale: Singles,
     total: Floats,
-    blocks: NDArray[np.int32],
-    due: NDArray[np.int32],
+    blocks: Counts,
+    due: Counts,
     special: Rows,
     later: Rows,
 ) -> tuple[int, int]:
-    """Take closed blocks, `each` of every row, one after the other, as `universal.bet` and `universal.add` do.
+    """Take closed blocks of these rows, one after the other, as `universal.bet` and `universal.add` do.
 
-    `factor` holds exp(tilt S) of the smallest tilt. A row whose winnings reach `least`, or whose rate is due, waits:
-    the place of its block goes to `special`, those of its blocks that follow to `later`. Returns how many each has.
+    `factors` has exp(tilt S) of the smallest tilt, by 4096ths of S. A row whose winnings reach `least`, or whose rate
+    is due, waits: the place of its block goes to `special`, those of its blocks that follow to `later`. Returns how
+    many each has.
     """
-    noted, left, at = 0, 0, 0
-    for named in rows:
-        row = np.uint64(named)
-        for _ in range(each):
-            if waiting[row]:
-                later[left] = at
-                left += 1
-            else:
-                one = factor[at]
-                two = one * one
-                three = two * two
-                four = three * three
-                one = (wealth[0, row] + _BLOCK) * (one * scale[0, row])
-                two = (wealth[1, row] + _BLOCK) * (two * scale[1, row])
-                three = (wealth[2, row] + _BLOCK) * (three * scale[2, row])
-                four = (wealth[3, row] + _BLOCK) * (four * scale[3, row])
-                wealth[0, row], wealth[1, row], wealth[2, row], wealth[3, row] = one, two, three, four
-                total[row] += sums[at]
-                count = np.int32(blocks[row] + 1)
-                blocks[row] = count
-                if one + two + three + four >= least or count == due[row]:
-                    waiting[row] = 1
-                    special[noted] = at
-                    noted += 1
-            at += 1
+    noted, left = 0, 0
+    for at in range(len(rows)):
+        row = np.uint64(rows[at])
+        if waiting[row]:
+            later[left] = at
+            left += 1
+            continue
+        one = factors[np.uint32(sums[at] * _UNITS)]
+        two = one * one
+        three = two * two
+        four = three * three
+        one = (wealth[0, row] + _BLOCK) * (one * scale[0, row])
+        two = (wealth[1, row] + _BLOCK) * (two * scale[1, row])
+        three = (wealth[2, row] + _BLOCK) * (three * scale[2, row])
+        four = (wealth[3, row] + _BLOCK) * (four * scale[3, row])
+        wealth[0, row], wealth[1, row], wealth[2, row], wealth[3, row] = one, two, three, four
+        total[row] += sums[at]
+        count = np.int32(blocks[row] + 1)
+        blocks[row] = count
+        if one + two + three + four >= least or count == due[row]:
+            waiting[row] = 1
+            special[noted] = at
+            noted += 1
     return noted, left
 
 
-def scores_of(wealth: Singles, worth: Singles, share: np.float32, scores: Floats) -> None:
-    """Write (M_1 + … + M_k) share worth of every row, (s,)."""
+def bet_in_step(
+    first: int,
+    k: int,
+    each: int,
+    counts: Ints,
+    sums: Singles,
+    opened: Singles,
+    factors: Singles,
+    least: np.float32,
+    wealth: Singles,
+    scale: Singles,
+    columns: tuple[Ints, Singles, Floats, Counts, Counts, Singles, Floats],
+    special: Rows,
+    later: Rows,
+) -> tuple[int, int]:
+    """Take the next k values of rows that follow each other from `first` on, as `bet_on_each` and `scores_of` do.
+
+    They are in `sums` up to where blocks end, `each` of every row, or `counts` where given; and in `opened` from there
+    on, where given. `wealth` and `scale` are of all rows. While a row is worked out, the next ones come from memory.
+    """
+    seen, part, total, blocks, due, worth, scores = columns
+    wealth_1, wealth_2, wealth_3, wealth_4 = wealth[0, first:], wealth[1, first:], wealth[2, first:], wealth[3, first:]
+    scale_1, scale_2, scale_3, scale_4 = scale[0, first:], scale[1, first:], scale[2, first:], scale[3, first:]
+    noted, left, at = 0, 0, 0
+    for row in range(len(seen)):
+        waits, carried = False, part[row]
+        won = wealth_1[row] + wealth_2[row] + wealth_3[row] + wealth_4[row]
+        for _ in range(counts[row] if len(counts) else each):
+            if waits:
+                later[left], left = at, left + 1
+            else:
+                taken = sums[at] + carried
+                one = factors[np.uint32(taken * _UNITS)]
+                two = one * one
+                three = two * two
+                four = (wealth_4[row] + _BLOCK) * (three * three * scale_4[row])
+                one = (wealth_1[row] + _BLOCK) * (one * scale_1[row])
+                two = (wealth_2[row] + _BLOCK) * (two * scale_2[row])
+                three = (wealth_3[row] + _BLOCK) * (three * scale_3[row])
+                wealth_1[row], wealth_2[row], wealth_3[row], wealth_4[row] = one, two, three, four
+                total[row] += taken
+                blocks[row] += np.int32(1)
+                won, carried = one + two + three + four, _NONE
+                if won >= least or blocks[row] == due[row]:
+                    waits, special[noted], noted = True, at, noted + 1
+            at += 1
+        scores[row] = np.float32(won * _SHARE) * worth[row]
+        part[row] = carried + opened[row] if len(opened) else carried
+        seen[row] += k
+    return noted, left
+
+
+def scores_of(wealth: Singles, first: int, worth: Singles, scores: Floats) -> None:
+    """Write the mean of M_1 to M_4, times worth, of rows that follow each other from `first` on, out of all wealth."""
+    one, two, three, four = wealth[0, first:], wealth[1, first:], wealth[2, first:], wealth[3, first:]
     for row in range(len(scores)):
-        total = wealth[0, row] + wealth[1, row] + wealth[2, row] + wealth[3, row]
-        scores[row] = np.float32(total * share) * worth[row]
+        total = one[row] + two[row] + three[row] + four[row]
+        scores[row] = np.float32(total * _SHARE) * worth[row]
 
 
-PLAIN = Loops(fill_of_all, sums_of_pieces, sums_of_rows, sums_of_streams, bet_on_each, scores_of)
+PLAIN = Loops(
+    fill_of_all,
+    sums_of_pieces,
+    sums_of_sixteens,
+    sums_of_rows,
+    sums_of_streams,
+    bet_on_each,
+    bet_in_step,
+    scores_of,
+)

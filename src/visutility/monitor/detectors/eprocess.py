@@ -141,14 +141,13 @@ class EProcess(AbstractDetector[EProcessState]):
         least = np.float32(BETS * self.arl)
         try:
             if ids is None:
-                found = large.dense(loops, work, units, least, self._special)
+                found, scores = large.dense(loops, work, units, least, self._special)
             else:
-                found = large.ragged(loops, work, units, np.ascontiguousarray(ids), least, self._special)
+                ids = np.ascontiguousarray(ids)
+                found, scores = large.ragged(loops, work, units, ids, least, self._special)
         except InvalidObservation:
             self.checked(values)  # says which it is
             raise
-        scores = np.empty(len(work.seen))
-        loops.scores(work.wealth, np.exp(-work.regret), np.float32(1.0 / BETS), scores)
         return Verdicts.of(found, scores)
 
     def _special(self, work: EProcessState, position: Ints) -> list[Verdict]:
