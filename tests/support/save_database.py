@@ -81,7 +81,7 @@ def fill(store: Store) -> None:
         )
     bad = MetricsEvent(id="bad", model="digits", version=1, metric="error", values=[1.0] * 5, at=store.clock.now())
     Monitor(store, Metrics()).ingest(bad)
-    Alarms(store, Blobs(FOLDER / "nothing")).judge("1", "true", by="ada", why="the lens was dirty")
+    Alarms(store, Blobs(FOLDER / "nothing"), "ada").judge("1", "true", why="the lens was dirty")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from visutility.cli import audit, demo, drift, events, interrupt, models, project, runs, studies
+from visutility.cli import alarms, audit, demo, drift, events, interrupt, models, project, runs, studies
 from visutility.core.errors import VisuTilityError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ models.add(app)
 studies.add(app)
 runs.add(app)
 events.add(app)
+alarms.add(app)
 audit.add(app)
 
 NAME = "visutility"

@@ -42,7 +42,6 @@ class Stream:
     arl: float | None
     reference: dict[str, Any]
     seen: int  # values
-    active: bool
 
     @property
     def name(self) -> str:
@@ -72,6 +71,7 @@ class Followed:
     version: int | None  # that the run registered
     promoted: bool
     gate: str  # its answer; "" when it was not asked
+    short: str  # what came of it, for a table
     words: str
 
 
@@ -112,13 +112,12 @@ def read_streams(connection: Connection) -> dict[str, Stream]:
     rows = connection.execute(
         select(
             c.id, c.model_id, model.c.name, c.version_number, c.metric, c.detector, c.settings, c.reference, c.position,
-            c.status,
         ).join(model, model.c.id == c.model_id).order_by(c.id)
     )  # fmt: skip
     return {
         row.id: Stream(
             row.id, row.model_id, row.name, row.version_number, row.metric, row.detector,
-            _arl(row.detector, loads(row.settings)), loads(row.reference), row.position, row.status == "active",
+            _arl(row.detector, loads(row.settings)), loads(row.reference), row.position,
         )
         for row in rows
     }  # fmt: skip
@@ -161,18 +160,23 @@ def _followed(row: Any) -> Followed | None:
     outcome = {} if row.outcome is None else loads(row.outcome)
     version, promoted = outcome.get("version"), bool(outcome.get("promoted", False))
     if row.run is None:
-        words = {"suggest": "suggested", "refuse": "no run"}.get(row.decision, row.decision) + f": {row.reason}"
+        what = {"suggest": "suggested a run", "refuse": "no run"}.get(row.decision, row.decision)
+        short, words = f"{what}: {row.reason.partition(':')[0]}", f"{what}: {row.reason}"
     elif promoted:
-        words = f"run {row.run} promoted {row.name}:{version}"
+        short = f"promoted {row.name}:{version}"
+        words = f"run {row.run} {short}"
     elif row.status == "done":
-        words = f"run {row.run} promoted nothing: {outcome.get('reason', 'it said no reason')}"
+        reason = outcome.get("reason", "it said no reason")
+        short = f"promoted nothing, gate: {row.answer}" if row.answer else "promoted nothing"
+        words = f"run {row.run} promoted nothing: {reason}"
     elif row.status == "waiting":
-        words = f"run {row.run} waits for {row.waiting_for}"
+        short = f"waits for {row.waiting_for}"
+        words = f"run {row.run} {short}"
     else:
-        words = f"run {row.run} is {row.status}" + (f": {row.failure}" if row.failure else "")
+        short, words = f"run {row.status}", f"run {row.run} is {row.status}" + (f": {row.failure}" * bool(row.failure))
     return Followed(
-        row.decision, row.reason, row.run, row.status or "", version, promoted, row.answer or "", words
-    )  # fmt: skip
+        row.decision, row.reason, row.run, row.status or "", version, promoted, row.answer or "", short, words
+    )
 
 
 def read_judgements(connection: Connection) -> dict[str, Judged]:

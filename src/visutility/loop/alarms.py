@@ -75,33 +75,36 @@ class Judgement:
 class Alarms:
     """The alarms of a project; `Project.alarms` is one."""
 
-    def __init__(self, store: Store, blobs: Blobs) -> None:
+    def __init__(self, store: Store, blobs: Blobs, actor: str) -> None:
         self._store = store
         self._blobs = blobs
+        self._actor = actor
 
     def incidents(self, model: str | None = None) -> tuple[AlarmIncident, ...]:
         """Return every incident, or those of a model: what waits for somebody first, closed ones last."""
         with self._store.read() as connection:
             found = _History.read(connection).incidents(connection).found
-        return tuple(one for one in found if model is None or model in one.models)
+        return tuple(one for one in found if model is None or model == one.model)
 
     def incident(self, which: str) -> AlarmIncident:
         """Return an incident by its number, or by the id of one of its alarms. Raises `NotFound`."""
         with self._store.read() as connection:
             return _find(_History.read(connection).incidents(connection), which)
 
-    def judge(self, which: str, judgement: str, *, by: str, why: str) -> Judgement:
+    def judge(self, which: str, judgement: str, *, why: str, by: str | None = None) -> Judgement:
         """Say that the alarms of an incident (its number), or one alarm (its id), were "true" or "false".
 
         The last word counts; the words before stay in the audit log. Saying the same again changes nothing.
-        Raises `NotFound`, and `Invalid` for another judgement.
+        Raises `NotFound`, and `Invalid` for another judgement or one without a reason.
         """
         if judgement not in ("true", "false"):
             raise Invalid(f"the judgement is {judgement!r}", hint="say true or false")
+        if not why.strip():
+            raise Invalid(f"the reason {why!r} is blank", hint="say what was found: it goes into the audit log")
+        found = self.incident(which)  # before writers have to wait
+        about = [one for one in found.alarms if _number(which) is not None or one.id == which]
         with self._store.write("alarms.judge") as tx:
-            found = _find(_History.read(tx.connection).incidents(tx.connection), which)
-            about = [one for one in found.alarms if _number(which) is not None or one.id == which]
-            changed = _judge(tx, about, judgement, by=by, why=why)
+            changed = _judge(tx, about, judgement, by=by or self._actor, why=why)
         return Judgement(judgement, tuple(one.id for one in about), changed)
 
     def rates(self) -> list[PromisedRate]:

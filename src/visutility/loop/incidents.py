@@ -1,10 +1,10 @@
-"""Stored alarms as incidents: what happened to the watches is replayed, in order, into a `monitor.AlertList`.
+"""Stored alarms as incidents: what happened to the watches is replayed, in order, into a `monitor.AlertList` a model.
 
 A pure function of stored rows: every process that replays the same rows gets the same incidents with the same numbers,
 and rows that are added later change neither the numbers nor the alarms of what is there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from visutility.core.codec import to_time
 from visutility.loop.alarm_rows import Followed, Found, Judged, Stream, Turn
-from visutility.monitor import AlertList, AlertRules, Changes, Incident
+from visutility.monitor import AlertList, AlertRules, Changes
 
 QUIET: Final = 1000  # values without a verdict after which a watch is quiet
-RULES: Final = AlertRules(close_below=0.5, quiet=QUIET, most=1_000_000)
-_KEYS = ("model", "metric", "detector", "version")
+RULES: Final = AlertRules(close_below=0.5, quiet=QUIET)
+_KEYS = ("model", "version", "metric", "detector")
 
 
 @final
@@ -37,11 +37,8 @@ class StoredAlarm:
     promise: str
     followed: Followed | None
     judged: Judged | None
-
-    @property
-    def followed_by(self) -> str:
-        """Say what it led to."""
-        return "nothing yet: it waits for more values" if self.followed is None else self.followed.words
+    short: str  # what came of it, for a table
+    outcome: str  # and in full
 
     @property
     def words(self) -> str:
@@ -62,12 +59,12 @@ class StoredAlarm:
 @final
 @dataclass(frozen=True, slots=True)
 class AlarmIncident:
-    """Alarms that are one thing to look at. `closed` is "" while it is open; `into` is the incident that took it in."""
+    """Alarms of one model that are one thing to look at. `closed` is "" while it is open."""
 
     id: int
+    model: str
     what: str
     streams: tuple[str, ...]
-    models: tuple[str, ...]
     opened: str
     last_alarm: str
     closed: str
@@ -83,12 +80,16 @@ class AlarmIncident:
     @property
     def judged(self) -> str:
         """Say what people said of its alarms: "true", "false", or both; "" while they said nothing."""
-        said = [one.judged.judgement for one in self.alarms if one.judged is not None]
-        if not said:
-            return ""
-        if len(said) == len(self.alarms) and len(set(said)) == 1:
-            return said[0]
-        return ", ".join(f"{said.count(one)} of {len(self.alarms)} {one}" for one in ("true", "false") if one in said)
+        said = {word: count for word, count in self.said.items() if count}
+        if len(self.alarms) in said.values():
+            return next(iter(said))
+        return ", ".join(f"{count} of {len(self.alarms)} {word}" for word, count in said.items())
+
+    @property
+    def said(self) -> dict[str, int]:
+        """Count what people said of its alarms: {"true": …, "false": …}."""
+        words = [one.judged.judgement for one in self.alarms if one.judged is not None]
+        return {word: words.count(word) for word in ("true", "false")}
 
 
 def _telling(followed: Followed | None) -> int:
@@ -119,59 +120,97 @@ def replay(turns: Sequence[Turn], streams: Mapping[str, Stream], verdicts: Mappi
 
 @dataclass(slots=True)
 class _Past:
-    """What an incident was in while it was open: streams that alarmed, alarms, in order."""
+    """What an incident was in while it was open: watches that alarmed, and their alarms, in order."""
 
+    id: int
     streams: dict[str, None] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
-    last: Incident | None = None
     closed: str = ""
     ended: str = ""
 
 
 class _Replay:
+    """The incidents of all models, numbered in the order in which they opened."""
+
     def __init__(self, streams: Mapping[str, Stream], verdicts: Mapping[str, Found]) -> None:
         self._streams = streams
         self._verdicts = verdicts
-        self._rows: list[str] = []  # watches, in the rows of the list
-        self._list: AlertList | None = None
-        self._past: dict[int, _Past] = {}
+        self._models: dict[str, _Watches] = {}
+        self._past: dict[tuple[str, int], _Past] = {}  # by model id and the number in the model's list
         self._merged: dict[int, int] = {}
         self._stopped: set[str] = set()
 
     def take(self, turn: Turn) -> None:
         """Take what happened next."""
+        model = self._streams[turn.watches[0]].model_id
+        watches = self._models.setdefault(model, _Watches(self._streams))
         if turn.kind == "start":
-            self._start(turn)
+            self._stopped.difference_update(turn.watches)
+            watches.start(turn.watches, self._stopped)
         elif turn.kind == "stop":
             self._stopped.update(turn.watches)
-            rows = [at for at, one in enumerate(self._rows) if one in turn.watches]
-            self._note(self._alerts.retire(rows), turn, turn.words)
+            self._note(model, watches.stop(turn.watches), turn.at, turn.words)
         else:
-            self._update(turn)
+            evidence = _ratio(self._verdicts[turn.verdict]) if turn.verdict else 0.0
+            changes, held = watches.update(turn, evidence)
+            if turn.kind == "alarm" and held is not None:
+                past = self._at(model, held)
+                past.streams[turn.watches[0]] = None
+                past.alarms.append(turn.verdict)
+            self._note(model, changes, turn.at, f"{QUIET:,} values without an alarm")
 
     def result(self) -> Incidents:
-        open_ids = []
-        if self._list is not None:
-            for one in self._list.incidents:
-                if all(self._verdicts[alarm].judged for alarm in self._past[one.id].alarms):
-                    self._list.acknowledge(one.id, "a person")
-            for one in self._list.ranked().shown:
-                open_ids.append(one.id)
-                self._past[one.id].last = one
-        closed = [at for at in self._past if at not in open_ids and at not in self._merged]
-        closed.sort(key=lambda at: (self._past[at].closed, at), reverse=True)
-        return Incidents(tuple(self._incident(at) for at in [*open_ids, *closed]), dict(self._merged))
+        """Return what there is after all turns."""
+        found = [self._incident(one) for one in self._past.values() if one.alarms and one.id not in self._merged]
+        waiting = [one for one in found if not one.closed]
+        waiting.sort(key=lambda one: (sum(one.said.values()) == len(one.alarms), -one.peak, one.id))
+        closed = sorted((one for one in found if one.closed), key=lambda one: (one.closed, one.id), reverse=True)
+        return Incidents((*waiting, *closed), dict(self._merged))
 
-    @property
-    def _alerts(self) -> AlertList:
-        if self._list is None:
-            raise RuntimeError("a verdict of a watch that nobody started")
-        return self._list
+    def _at(self, model: str, local: int) -> _Past:
+        return self._past.setdefault((model, local), _Past(len(self._past) + 1))
 
-    def _start(self, turn: Turn) -> None:
-        """Have these watches, and those that go on, in the list; those that were stopped go."""
-        self._stopped.difference_update(turn.watches)
-        rows = [one for one in self._rows if one not in self._stopped and one not in turn.watches] + list(turn.watches)
+    def _note(self, model: str, changes: Changes, at: str, words: str) -> None:
+        for ended, into in changes.merged:
+            was, now = self._at(model, ended), self._at(model, into)
+            self._merged[was.id] = now.id
+            now.streams = {**was.streams, **now.streams}
+            now.alarms = sorted({*was.alarms, *now.alarms}, key=self._order)
+        for one in changes.closed:
+            past = self._at(model, one.id)
+            past.closed, past.ended = at, words
+
+    def _order(self, verdict: str) -> tuple[int, str]:
+        return self._verdicts[verdict].position, verdict
+
+    def _incident(self, past: _Past) -> AlarmIncident:
+        streams = [self._streams[one] for one in past.streams]
+        alarms = [self._verdicts[one] for one in past.alarms]
+        return AlarmIncident(
+            past.id,
+            streams[0].model,
+            _what(streams),
+            tuple(dict.fromkeys(one.name for one in streams)),
+            alarms[0].at,
+            alarms[-1].at,
+            past.closed,
+            past.ended,
+            max(_ratio(one) for one in alarms),
+            tuple(_stored(one, self._streams[one.watch], one.watch in self._stopped) for one in alarms),
+        )
+
+
+class _Watches:
+    """The alert list of one model: its watches that are at work."""
+
+    def __init__(self, streams: Mapping[str, Stream]) -> None:
+        self._streams = streams
+        self._rows: list[str] = []
+        self._list: AlertList | None = None
+
+    def start(self, watches: Sequence[str], stopped: Collection[str]) -> None:
+        """Have these in the list, and those that go on."""
+        rows = [one for one in self._rows if one not in stopped and one not in watches] + list(watches)
         keys = {name: np.array([str(getattr(self._streams[one], name)) for one in rows]) for name in _KEYS}
         if self._list is None:
             self._list = AlertList(keys, RULES)
@@ -180,53 +219,23 @@ class _Replay:
             self._list = self._list.moved(keys, [was.get(one, -1) for one in rows])
         self._rows = rows
 
-    def _update(self, turn: Turn) -> None:
-        (stream,) = turn.watches
-        at, size = self._rows.index(stream), len(self._rows)
+    def stop(self, watches: Sequence[str]) -> Changes:
+        """Close these."""
+        return self._alerts.retire([at for at, one in enumerate(self._rows) if one in watches])
+
+    def update(self, turn: Turn, evidence: float) -> tuple[Changes, int | None]:
+        """Take what one of them said, and return the number of the incident it is open in after that."""
+        at, size = self._rows.index(turn.watches[0]), len(self._rows)
         raised, score, values = np.zeros(size, np.bool_), np.zeros(size), np.zeros(size, np.int64)
-        if turn.kind == "quiet":
-            values[at] = QUIET
-        else:
-            raised[at], score[at] = turn.kind == "alarm", _ratio(self._verdicts[turn.verdict])
+        raised[at], score[at], values[at] = turn.kind == "alarm", evidence, QUIET if turn.kind == "quiet" else 0
         changes = self._alerts.update(to_time(turn.at), raised, score, values)
-        if turn.kind == "alarm":
-            held = next(one.id for one in self._alerts.incidents if at in one.rows)
-            past = self._past.setdefault(held, _Past())
-            past.streams[stream] = None
-            past.alarms.append(turn.verdict)
-        self._note(changes, turn, f"{QUIET:,} values without an alarm")
+        return changes, next((one.id for one in self._alerts.incidents if at in one.rows), None)
 
-    def _note(self, changes: Changes, turn: Turn, words: str) -> None:
-        for ended, into in changes.merged:
-            self._merged[ended] = into
-            was, now = self._past[ended], self._past.setdefault(into, _Past())
-            now.streams = {**was.streams, **now.streams}
-            now.alarms = sorted({*was.alarms, *now.alarms}, key=self._order)
-        for one in changes.closed:
-            past = self._past[one.id]
-            past.last, past.closed, past.ended = one, turn.at, words
-
-    def _order(self, verdict: str) -> tuple[str, str]:
-        return self._verdicts[verdict].at, verdict
-
-    def _incident(self, at: int) -> AlarmIncident:
-        past = self._past[at]
-        if past.last is None:
-            raise RuntimeError(f"incident {at} was never open")
-        streams = [self._streams[one] for one in past.streams]
-        alarms = [self._verdicts[one] for one in past.alarms]
-        return AlarmIncident(
-            at,
-            _what(past.last, streams),
-            tuple(one.name for one in streams),
-            tuple(sorted({one.model for one in streams})),
-            alarms[0].at,
-            alarms[-1].at,
-            past.closed,
-            past.ended,
-            max(_ratio(one) for one in alarms),
-            tuple(_stored(one, self._streams[one.watch]) for one in alarms),
-        )
+    @property
+    def _alerts(self) -> AlertList:
+        if self._list is None:
+            raise RuntimeError("a turn of a watch that nobody started")
+        return self._list
 
 
 def _ratio(found: Found) -> float:
@@ -236,20 +245,24 @@ def _ratio(found: Found) -> float:
     return max(found.score / found.limit, 1.0)
 
 
-def _what(last: Incident, streams: Sequence[Stream]) -> str:
+def _what(streams: Sequence[Stream]) -> str:
     """Say in a few words what is the matter: one watch, or what several have in common."""
-    if len(streams) == 1:
-        return streams[0].name
-    common = {name: getattr(streams[0], name) for name in _KEYS if len({getattr(s, name) for s in streams}) == 1}
-    words = []
-    if "model" in common:
-        words.append(f"{common['model']}:{common['version']}" if "version" in common else str(common["model"]))
-    words += [str(common["metric"])] if "metric" in common else []
-    words += [f"by {common['detector']}"] if "detector" in common else []
-    return f"{' '.join(words) or 'several models'}: {len(streams)} of {max(last.size, len(streams))} watches"
+    names = dict.fromkeys(one.name for one in streams)
+    if len(names) == 1:
+        return next(iter(names))
+    versions = sorted({one.version for one in streams})
+    metrics, detectors = (sorted({getattr(one, name) for one in streams}) for name in ("metric", "detector"))
+    return f"{streams[0].model}:{versions[-1]} {', '.join(metrics)} by {', '.join(detectors)}"
 
 
-def _stored(found: Found, stream: Stream) -> StoredAlarm:
+def _stored(found: Found, stream: Stream, stopped: bool) -> StoredAlarm:
+    if found.followed is not None:
+        short, outcome = found.followed.short, found.followed.words
+    elif "tolerance" in stream.reference:
+        short = "undecided" if stopped else "waits for more values"
+        outcome = "undecided: its version is watched no longer" if stopped else short
+    else:
+        short = outcome = "nothing: the model had no policy"
     return StoredAlarm(
         found.id,
         stream.model,
@@ -264,4 +277,6 @@ def _stored(found: Found, stream: Stream) -> StoredAlarm:
         found.promise,
         found.followed,
         found.judged,
+        short,
+        outcome,
     )

@@ -50,7 +50,7 @@ class Project:
         self.blobs = Blobs(settings.blobs)
         self.registry = Registry(self.store, self.blobs)
         self.records = Records(self.store, self.blobs)
-        self.alarms = Alarms(self.store, self.blobs)
+        self.alarms = Alarms(self.store, self.blobs, settings.actor)
         self.metrics = Metrics()
         self.metrics.read_champions(self._champions)
         self.monitor = Monitor(self.store, self.metrics)

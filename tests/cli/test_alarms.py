@@ -1,0 +1,170 @@
+"""`visutility alarms`: a list that a person can live with, on a terminal, in a pipe and in JSON."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+from scenario import EVENT_AT, MODEL, POLICY, bad_events, good_events, settings
+
+from visutility.cli import main
+from visutility.core.clock import SimulatedClock
+from visutility.loop import Project
+from visutility.registry import NewVersion
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A project whose model raised a few alarms."""
+    with Project.create(settings=settings(tmp_path), clock=SimulatedClock(EVENT_AT)) as project:
+        project.registry.create_model(MODEL, "classification", by="tests")
+        for number in (1, 2):
+            new = NewVersion(
+                model=MODEL,
+                artifact_sha256=project.blobs.put(b"bytes %d" % number),
+                artifact_format="npz",
+                artifact_bytes=7,
+                recipe="tiny:recipe",
+            )
+            project.registry.register(new, by="tests", why="by hand")
+        project.registry.promote(MODEL, 1, expected=None, by="tests", why="by hand")
+        project.watch(MODEL, POLICY, reference=[0.0] * 95 + [1.0] * 5)
+        for event in [*good_events(2), *bad_events(5, start=10)]:
+            project.clock.advance(60)
+            project.monitor.ingest(event)
+    return tmp_path
+
+
+@pytest.fixture
+def call(home, capsys):
+    """Run a command in this process; return (exit code, standard output, standard error)."""
+
+    def run(*words, at=home):
+        code = main(["alarms", *words, "--home", str(at)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def alarms(call):
+    return json.loads(call("show", "1", "--json")[1])["alarms"]
+
+
+def test_the_list_is_a_line_an_incident(call):
+    code, out, err = call("list")
+    assert (code, err) == (0, "")
+    (line,) = out.splitlines()
+    number, since, what, count, followed, judged = line.split("\t")
+    assert (number, what, judged) == ("1", f"{MODEL}:1 error by e-detector", "not yet")
+    assert since.endswith(" UTC")
+    assert int(count) == len(alarms(call)) > 1
+    assert followed == "run queued"
+    (told,) = json.loads(call("list", MODEL, "--json")[1])
+    assert (told["id"], told["open"], told["closed"], told["alarms"]) == (1, True, None, int(count))
+    assert told["judged"] == {"true": 0, "false": 0, "nothing": int(count)}
+    assert told["followed"]["decision"] == "run"
+
+
+def test_closed_ones_are_counted_and_shown_when_asked(call, home):
+    with Project.open(settings=settings(home)) as project:
+        project.promote(MODEL, 2, expected=1, why="a better one")
+    assert call("list") == (0, "nothing is open\n", "1 closed; `visutility alarms list --all` lists them\n")
+    assert json.loads(call("list", "--json")[1]) == []
+    assert call("list", "--all")[1].split("\t")[2] == "closed"
+    assert f"{MODEL}@champion moved to version 2" in call("show", "1")[1]
+
+
+def test_an_incident_is_shown_with_its_evidence_and_what_followed(call):
+    first, *_, last = alarms(call)
+    code, out, _ = call("show", "1")
+    assert code == 0
+    for part in (f"alarm {first['id']}", "over the last", "limit 1e+04", "is queued", "no run: run", "open"):
+        assert part in out
+    assert call("show", last["id"]) == (0, out, "")
+    limited = call("show", "1", "--limit", "1")[1]
+    assert first["id"] not in limited
+    assert "--limit shows more" in limited
+
+
+def test_a_judgement_is_kept_shown_and_measured(call, home):
+    count = len(alarms(call))
+    assert call("judge", "1", "false", "--why", "a lorry stood there")[:2] == (
+        0,
+        f"{count} alarms judged false, {count} changed\n",
+    )
+    assert call("judge", "1", "false", "--why", "again")[1] == f"{count} alarms judged false, as said before\n"
+    assert "judged false by " in call("show", "1")[1]
+    assert call("list")[1].rstrip().endswith("\tfalse")
+    code, out, _ = call("rate")
+    assert code == 0
+    assert "e-detector, at most one false alarm in 10,000 values promised; watches: 1" in out
+    assert f"{count} false, 0 right, 0 not judged, in 70 values" in out
+    first = alarms(call)[0]["id"]
+    assert json.loads(call("judge", first, "true", "--why", "it did", "--json")[1]) == {
+        "judgement": "true",
+        "alarms": [first],
+        "changed": 1,
+    }
+    (told,) = json.loads(call("rate", "--json")[1])
+    assert (told["true"], told["false"], told["detector"]) == (1, count - 1, "e-detector")
+    assert main(["audit", "verify", "--home", str(home)]) == 0
+
+
+def test_a_rate_of_nothing_is_plain_json(call, tmp_path):
+    assert main(["init", "--home", str(tmp_path / "new")]) == 0
+    for words, said in ((["list"], "no alarms yet\n"), (["rate"], "nothing that promises a rate is watched yet\n")):
+        assert call(*words, at=tmp_path / "new")[1].endswith(said)
+        assert json.loads(call(*words, "--json", at=tmp_path / "new")[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said", "following"),
+    [
+        (["list", "nobody"], 3, "no model is named 'nobody'", "`visutility models`"),
+        (["show", "9"], 3, "there is no incident or alarm '9'", "`visutility alarms list --all`"),
+        (
+            ["judge", "9", "true", "--why", "x"],
+            3,
+            "there is no incident or alarm '9'",
+            "`visutility alarms list --all`",
+        ),
+        (["judge", "1", "maybe", "--why", "x"], 2, "'maybe'", "say true or false"),
+        (["judge", "1", "true", "--why", " "], 2, "blank", "--why TEXT"),
+        (["judge", "1", "true"], 2, "Missing option '--why'", "`visutility alarms judge --help`"),
+    ],
+)
+def test_wrong_input_has_its_exit_code_and_a_next_move(call, words, code, said, following):
+    found, out, err = call(*words)
+    assert (found, out) == (code, "")
+    assert said in err
+    assert following in err.split("next:")[1]
+
+
+def on_a_terminal(columns, *words):
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", "COLUMNS": str(columns)}
+    command = [sys.executable, "-m", "visutility", *words]
+    with subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as child:
+        os.close(theirs)
+        shown = b""
+        try:
+            while more := os.read(ours, 65536):
+                shown += more
+        except OSError:  # how Linux says that nobody holds the other end any more
+            pass
+        os.close(ours)
+    assert child.returncode == 0
+    return re.sub("\x1b\\[[0-9;]*m", "", shown.decode()).replace("\r", "").splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("words", [["list"], ["list", "--all"], ["show", "1"], ["rate"]])
+def test_no_line_is_wider_than_the_terminal(home, columns, words):
+    lines = on_a_terminal(columns, "alarms", *words, "--home", str(home))
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= columns

@@ -1,0 +1,469 @@
+"""Alarms of a project: incidents are the same whoever replays them, judgements stay, and the rate is measured."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from scenario import EVENT_AT, MODEL, POLICY, add_labels, bad_events, settings, trained
+
+from visutility.cli.show import plain
+from visutility.core.clock import SimulatedClock
+from visutility.core.errors import Invalid, NotFound
+from visutility.core.rng import rng
+from visutility.core.wire import MetricsEvent
+from visutility.loop import Policy, Project, Watch
+from visutility.loop.alarms import CONFIRM_LEVEL, became_worse
+from visutility.loop.incidents import QUIET
+from visutility.registry import NewVersion
+from visutility.store import audit
+
+REFERENCE = [0.0] * 95 + [1.0] * 5
+
+
+def make(home, clock, *models, policy=POLICY):
+    """Return a project whose models have two versions, the first of them watched."""
+    project = Project.create(settings=settings(home), clock=clock)
+    for name in models:
+        project.registry.create_model(name, "classification", by="tests")
+        for number in (1, 2):
+            new = NewVersion(
+                model=name,
+                artifact_sha256=project.blobs.put(b"bytes %d" % number),
+                artifact_format="npz",
+                artifact_bytes=7,
+                recipe="tiny:recipe",
+            )
+            project.registry.register(new, by="tests", why="by hand")
+        project.registry.promote(name, 1, expected=None, by="tests", why="by hand")
+        project.watch(name, policy, reference=REFERENCE)
+    return project
+
+
+@pytest.fixture
+def clock():
+    return SimulatedClock(EVENT_AT)
+
+
+@pytest.fixture
+def project(tmp_path, clock):
+    with make(tmp_path, clock, MODEL) as project:
+        yield project
+
+
+def send(project, *values, model=MODEL, version=1, metric="error"):
+    """Send each list of values as an event, a minute apart; return how many alarms there were."""
+    count = 0
+    for one in values:
+        project.clock.advance(60)
+        name = f"{model}-{project.clock.now().isoformat()}"
+        event = MetricsEvent(id=name, model=model, version=version, metric=metric, values=one, at=project.clock.now())
+        (receipt,) = project.monitor.ingest(event)
+        count += sum(alarm.level == "alarm" for alarm in receipt.verdicts)
+    return count
+
+
+BAD, GOOD = [1.0] * 10, [0.0] * 10
+
+
+# -- incidents ---------------------------------------------------------------------------------------------------------
+
+
+def test_repeated_alarms_are_one_line_with_what_followed(project):
+    alarms = send(project, GOOD, *[BAD] * 6)
+    assert alarms > 1
+    (one,) = project.alarms.incidents()
+    assert (one.id, one.what, one.closed) == (1, f"{MODEL}:1 error by e-detector", "")
+    assert len(one.alarms) == alarms
+    assert one.opened == one.alarms[0].at < one.last_alarm == one.alarms[-1].at
+    assert one.followed is one.alarms[0]  # a run says more than the refusals after it
+    assert one.followed.followed.decision == "run"
+    assert one.alarms[1].short.startswith("no run: run ")
+    assert one.judged == ""
+    assert project.alarms.incidents("nobody") == ()
+
+
+def test_it_closes_at_the_last_of_so_many_quiet_values_and_the_next_alarm_is_another_one(project):
+    send(project, [1.0] * 8 + [0.0] * 2)
+    quiet = len(BAD) - 1 - project.alarms.incidents()[0].alarms[-1].position
+    send(project, [0.0] * (QUIET - quiet - 1))
+    assert project.alarms.incidents()[0].closed == ""
+    send(project, [0.0])
+    (one,) = project.alarms.incidents()
+    assert one.closed == project.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert one.ended == "1,000 values without an alarm"
+    send(project, *[BAD] * 3)
+    assert [(at.id, bool(at.closed)) for at in project.alarms.incidents()] == [(2, False), (1, True)]
+
+
+def test_a_gap_between_two_alarms_in_one_event_closes_too(project):
+    send(project, [1.0] * 10 + [0.0] * (2 * QUIET) + [1.0] * 12)
+    first, second = sorted(project.alarms.incidents(), key=lambda one: one.id)
+    assert first.closed
+    assert not second.closed
+    assert second.alarms[0].position - first.alarms[-1].position > QUIET
+
+
+def test_values_of_another_version_are_no_quiet(project):
+    send(project, *[BAD] * 2)
+    send(project, [0.0] * (3 * QUIET), version=2)
+    assert [bool(one.closed) for one in project.alarms.incidents()] == [False]
+
+
+def test_it_closes_when_another_version_takes_over_and_a_rollback_opens_another_one(project):
+    send(project, *[BAD] * 2)
+    project.clock.advance(60)
+    project.promote(MODEL, 2, expected=1, why="a better one")
+    (one,) = project.alarms.incidents()
+    assert one.ended == f"{MODEL}@champion moved to version 2"
+    project.rollback(MODEL, why="it was not")
+    send(project, *[BAD] * 3)
+    assert [(at.id, bool(at.closed)) for at in project.alarms.incidents()] == [(2, False), (1, True)]
+
+
+def test_it_closes_when_the_version_is_watched_anew(project):
+    send(project, *[BAD] * 2)
+    project.watch(MODEL, POLICY, reference=REFERENCE)
+    (one,) = project.alarms.incidents()
+    assert one.ended == f"{MODEL}:1 is watched from then on"
+
+
+def test_two_detectors_of_one_metric_are_one_incident(tmp_path, clock):
+    both = (Watch(settings={"arl": 1e4}), Watch(detector="glr", settings={}))
+    with make(tmp_path, clock, MODEL, policy=Policy(watches=both)) as project:
+        send(project, *[BAD] * 12)
+        (one,) = project.alarms.incidents()
+        assert one.what == f"{MODEL}:1 error by e-detector, glr"
+        assert one.streams == (f"{MODEL}:1 error by e-detector", f"{MODEL}:1 error by glr")
+        assert {alarm.detector for alarm in one.alarms} == {"e-detector", "glr"}
+        project.alarms.judge("1", "true", why="the lens was dirty")
+        assert project.alarms.incidents()[0].judged == "true"
+        assert [rate.detector for rate in project.alarms.rates()] == ["e-detector", "glr"]
+
+
+def test_each_model_has_incidents_of_its_own(tmp_path, clock):
+    with make(tmp_path, clock, "left", "right", "third") as project:
+        send(project, *[BAD] * 2, model="left")
+        send(project, *[BAD] * 2, model="right")
+        assert {(one.id, one.model) for one in project.alarms.incidents()} == {(1, "left"), (2, "right")}
+        assert [one.id for one in project.alarms.incidents("right")] == [2]
+        assert project.alarms.incidents("third") == ()
+
+
+def test_incidents_that_turn_out_to_be_one_say_so(tmp_path, clock):
+    """With four detectors, two alarms are two things until a third one says that it is the model."""
+    four = tuple(Watch(settings={"arl": arl}) for arl in (1e2, 1e8, 1e16, 1e30))
+    with make(tmp_path, clock, MODEL, policy=Policy(watches=four)) as project:
+        numbers = set()
+        for _ in range(40):
+            send(project, [1.0])
+            numbers |= {one.id for one in project.alarms.incidents()}
+        (one,) = project.alarms.incidents()
+        assert one.id in numbers
+        for number in numbers - {one.id}:
+            with pytest.raises(NotFound, match=f"incident {number} became part of incident {one.id}"):
+                project.alarms.incident(str(number))
+
+
+def history(project, seed):
+    """Send events of two models, good and bad, with promotions between, and give the incidents after each step."""
+    draw = rng(seed, "alarms")
+    champion = {"left": 1, "right": 1}
+    for _ in range(50):
+        model = str(draw.choice(["left", "right"]))
+        what = draw.random()
+        if what < 0.1:
+            project.clock.advance(1)
+            project.promote(model, 3 - champion[model], expected=champion[model], why="in turn")
+            champion[model] = 3 - champion[model]
+            project.watch(model, POLICY, reference=REFERENCE)
+        elif what < 0.2:
+            project.watch(model, POLICY, reference=REFERENCE)
+        elif what < 0.5:
+            send(project, [0.0] * int(draw.integers(1, 2000)), model=model, version=champion[model])
+        else:
+            send(project, [1.0] * int(draw.integers(1, 30)), model=model, version=champion[model])
+        yield project.alarms.incidents()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_what_happens_later_changes_neither_numbers_nor_alarms_of_what_was(tmp_path, clock, seed):
+    with make(tmp_path, clock, "left", "right") as project:
+        before, most = {}, 0
+        for found in history(project, seed):
+            now = {one.id: one for one in found}
+            for at, was in before.items():
+                ids = [alarm.id for alarm in was.alarms]
+                assert [alarm.id for alarm in now[at].alarms][: len(ids)] == ids
+                assert not was.closed or (now[at].closed, len(now[at].alarms)) == (was.closed, len(ids))
+            before, most = now, max(most, len(now))
+        assert most > 3
+
+
+REPLAYED = """
+import json, sys
+from visutility.cli.show import plain
+from visutility.loop import Project
+with Project.open(sys.argv[1]) as project:
+    print(json.dumps(plain(project.alarms.incidents())))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_replay_the_same_incidents(tmp_path, clock):
+    with make(tmp_path, clock, "left", "right") as project:
+        list(history(project, 9))
+        here = json.loads(json.dumps(plain(project.alarms.incidents())))
+    assert len(here) > 2
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
+    done = subprocess.run(
+        [sys.executable, "-c", REPLAYED, str(tmp_path)], env=env, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == here
+
+
+def test_a_clock_that_was_set_back_turns_nothing_around(tmp_path, clock, project):
+    send(project, *[BAD] * 2)
+    early = SimulatedClock(EVENT_AT - timedelta(days=3))
+    with Project.open(settings=settings(tmp_path), clock=early) as other:
+        other.promote(MODEL, 2, expected=1, why="a better one")
+        (one,) = other.alarms.incidents()
+        assert (one.id, one.ended) == (1, f"{MODEL}@champion moved to version 2")
+        assert one.closed >= one.last_alarm
+        other.rollback(MODEL, why="it was not")
+        send(other, *[BAD] * 3)
+        assert [(at.id, bool(at.closed)) for at in other.alarms.incidents()] == [(2, False), (1, True)]
+
+
+# -- judgements --------------------------------------------------------------------------------------------------------
+
+
+def events_of(project):
+    with project.store.read() as connection:
+        return audit.events(connection, kind="alarm.judged")
+
+
+def test_the_last_word_counts_and_all_words_stay(project):
+    send(project, *[BAD] * 5)
+    count = len(project.alarms.incident("1").alarms)
+    said = project.alarms.judge("1", "true", why="the lens was dirty")
+    assert (said.changed, len(said.alarms)) == (count, count)
+    before = audit_head(project)
+    assert project.alarms.judge("1", "true", why="once more").changed == 0
+    assert audit_head(project) == before
+    assert project.alarms.judge("1", "false", why="it was not").changed == count
+    first, second = events_of(project)
+    assert (first.why, second.why) == ("the lens was dirty", "it was not")
+    assert set(second.before.values()) == {"true"}
+    assert len(second.covers) == count
+    one = project.alarms.incident("1")
+    assert one.judged == "false"
+    assert {(at.judged.number, at.judged.by, at.judged.why) for at in one.alarms} == {(2, "tests", "it was not")}
+    with project.store.read() as connection:
+        assert audit.verify(connection) == []
+
+
+def audit_head(project):
+    with project.store.read() as connection:
+        return audit.head(connection)
+
+
+def test_one_alarm_is_judged_by_its_id(project):
+    send(project, *[BAD] * 5)
+    _, second, *others = project.alarms.incident("1").alarms
+    assert others
+    assert project.alarms.judge(second.id, "false", why="a lorry").alarms == (second.id,)
+    count = len(others) + 2
+    one = project.alarms.incident(second.id)
+    assert (one.id, one.judged, one.said) == (1, f"1 of {count} false", {"true": 0, "false": 1})
+    project.alarms.judge("1", "true", why="all of them")
+    assert project.alarms.incident("1").judged == "true"
+
+
+def test_what_cannot_be_judged_is_named_with_the_next_move(project):
+    send(project, *[BAD] * 2)
+    for which in ("7", "0", "-1", "", "1 ", "01kdvep8p03dkj8n9n22ztzfpk", "²", "9" * 40):
+        with pytest.raises(NotFound, match="visutility alarms list --all"):
+            project.alarms.judge(which, "true", why="x")
+    with pytest.raises(Invalid, match="say true or false"):
+        project.alarms.judge("1", "benign", why="x")
+    with pytest.raises(Invalid, match="blank"):
+        project.alarms.judge("1", "true", why=" ")
+    assert events_of(project) == []
+
+
+@pytest.mark.parametrize(
+    "edit", ["UPDATE alarm_judgement SET judgement = 'true'", "DELETE FROM alarm_judgement WHERE number = 1"]
+)
+def test_a_judgement_that_was_tampered_with_is_found(project, tmp_path, edit):
+    send(project, *[BAD] * 2)
+    alarm = project.alarms.incident("1").alarms[0].id
+    project.alarms.judge(alarm, "false", why="a lorry")
+    with closing(sqlite3.connect(tmp_path / "visutility.db", isolation_level=None)) as raw:
+        with pytest.raises(sqlite3.IntegrityError, match="immutable: alarm_judgement"):
+            raw.execute(edit)
+        for guard in ("no_update", "no_delete"):
+            raw.execute(f"DROP TRIGGER alarm_judgement_{guard}")
+        raw.execute(edit)
+    with project.store.read() as connection:
+        assert [str(one.where) for one in audit.verify(connection)] == [f"alarm_judgement {alarm}/1"]
+
+
+def test_judged_incidents_come_after_those_that_nobody_judged(tmp_path, clock):
+    with make(tmp_path, clock, "left", "right") as project:
+        send(project, *[BAD] * 2, model="left")
+        send(project, *[BAD] * 3, model="right")
+        first, second = project.alarms.incidents()
+        assert first.peak >= second.peak
+        project.alarms.judge(str(first.id), "false", why="a lorry")
+        assert [one.id for one in project.alarms.incidents()] == [second.id, first.id]
+
+
+# -- the measured rate -------------------------------------------------------------------------------------------------
+
+
+def test_false_alarms_are_counted_beside_the_promise(project):
+    send(project, *[GOOD] * 20, BAD, *[GOOD] * 150, BAD, *[GOOD] * 50)
+    first, second = sorted(project.alarms.incidents(), key=lambda one: one.id)
+    (rate,) = project.alarms.rates()
+    assert (rate.detector, rate.arl, rate.watches) == ("e-detector", 1e4, 1)
+    assert (rate.report.values, rate.report.open, rate.report.false) == (2220, 2, 0)
+    project.alarms.judge(str(first.id), "false", why="a lorry")
+    project.alarms.judge(str(second.id), "false", why="another")
+    (rate,) = project.alarms.rates()
+    assert (rate.report.values, rate.report.open, rate.report.false) == (2220, 0, 2)
+    assert rate.report.measured == pytest.approx(1e6 * 2 / 2220)
+    assert rate.report.promised == 100.0
+    assert json.loads(json.dumps(rate.to_json(), allow_nan=False))["false"] == 2
+
+
+def test_values_and_alarms_after_a_true_one_are_left_out_until_the_watch_stops(project):
+    send(project, *[GOOD] * 20, *[BAD] * 6)
+    one = project.alarms.incident("1")
+    project.alarms.judge(one.alarms[0].id, "true", why="the lens was dirty")
+    (rate,) = project.alarms.rates()
+    assert (rate.report.true, rate.report.open, rate.repeated) == (1, 0, len(one.alarms) - 1)
+    assert rate.report.values == one.alarms[0].position + 1
+    project.clock.advance(60)
+    project.promote(MODEL, 2, expected=1, why="a better one")
+    send(project, [0.0] * 500)  # of a version that serves no more, and is watched no more
+    (rate,) = project.alarms.rates()
+    project.clock.advance(60)
+    project.rollback(MODEL, why="it was not")
+    send(project, [0.0] * 500)  # it is watched again, and nobody says that it is worse
+    (again,) = project.alarms.rates()
+    assert again.report.values - rate.report.values == 500
+
+
+def test_a_person_may_call_a_later_alarm_false(project):
+    send(project, *[BAD] * 6)
+    first, *_, last = project.alarms.incident("1").alarms
+    project.alarms.judge(first.id, "true", why="the lens was dirty")
+    project.alarms.judge(last.id, "false", why="it had been cleaned")
+    (rate,) = project.alarms.rates()
+    assert (rate.report.true, rate.report.false, rate.report.open) == (1, 1, 0)
+
+
+def test_a_benign_change_is_no_false_alarm(tmp_path, clock):
+    policy = Policy(watches=(Watch(settings={"arl": 1e4}, tolerance=0.9),))
+    with make(tmp_path, clock, MODEL, policy=policy) as project:
+        send(project, *[[0.0, 1.0] * 10] * 12)
+        (one,) = project.alarms.incidents()
+        assert one.alarms[0].followed.reason.startswith("data changed (benign)")
+        assert one.alarms[0].short == "no run: data changed (benign)"
+        (rate,) = project.alarms.rates()
+        assert (rate.report.false, rate.report.true, rate.report.open) == (0, 0, len(one.alarms))
+
+
+def test_an_alarm_that_waits_says_so(tmp_path, clock):
+    policy = Policy(watches=(Watch(settings={"arl": 1e4}, tolerance=0.5),))
+    with make(tmp_path, clock, MODEL, policy=policy) as project:
+        send(project, [0.0, 1.0] * 12)
+        (one,) = project.alarms.incidents()
+        assert (one.followed.followed, one.followed.short) == (None, "waits for more values")
+        project.promote(MODEL, 2, expected=1, why="a better one")
+        assert project.alarms.incident("1").followed.outcome == "undecided: its version is watched no longer"
+
+
+def test_what_promises_no_rate_is_left_out(tmp_path, clock):
+    policy = Policy(watches=(Watch(detector="adwin", settings={}), Watch(settings={"arl": 1e5})))
+    with make(tmp_path, clock, MODEL, policy=policy) as project:
+        send(project, *[GOOD] * 10)
+        assert [(rate.detector, rate.arl) for rate in project.alarms.rates()] == [("e-detector", 1e5)]
+
+
+def test_nothing_watched_is_nothing_measured(tmp_path):
+    with Project.create(settings=settings(tmp_path)) as project:
+        assert project.alarms.rates() == []
+        assert project.alarms.incidents() == ()
+
+
+# -- what the gate's rows say ------------------------------------------------------------------------------------------
+
+
+def test_a_champion_is_called_worse_only_beyond_doubt():
+    reference = {"rows": 150, "mean": 0.02}
+    fine, broken = [0.0] * 147 + [1.0] * 3, [0.0] * 75 + [1.0] * 75
+    assert became_worse(broken, fine, reference)
+    assert not became_worse(fine, fine, reference)
+    assert not became_worse(broken, broken, reference)  # as bad as it was on old rows
+    assert not became_worse(broken, fine, {"rows": 150, "mean": 0.5})  # and on its reference window
+    assert not became_worse(broken, fine, {"rows": 5, "mean": 0.0})  # of five rows nobody knows
+    assert not became_worse(broken[73:77], fine, reference)
+    for none in ([], None):
+        assert not became_worse(none or [], fine, reference)
+        assert not became_worse(broken, none or [], reference)
+    assert not became_worse(broken, fine, {})
+    assert not became_worse([2.0] * 150, fine, reference)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_a_champion_that_is_as_it_was_is_seldom_called_worse(share):
+    draw = rng(0, "became-worse")
+    count, times = 0, 3000
+    for _ in range(times):
+        fresh, old, window = ((draw.random(size) < share).astype(float) for size in (150, 5000, 150))
+        count += became_worse(fresh, old, {"rows": 150, "mean": float(window.mean())})
+    assert count / times <= CONFIRM_LEVEL
+    fresh = [float(np.quantile([0, 1], 1.0))] * 150
+    assert became_worse(fresh, [0.0] * 150, {"rows": 150, "mean": share})
+
+
+@pytest.mark.slow
+def test_an_alarm_counts_as_true_where_the_gate_measured_that_the_champion_is_worse(tmp_path):
+    with trained(tmp_path / "home", clock=SimulatedClock(EVENT_AT)) as project:
+        project.monitor.ingest(*bad_events())
+        project.work()
+        assert project.champion(MODEL) == 2
+        (one,) = project.alarms.incidents()
+        assert one.followed.short == f"promoted {MODEL}:2"
+        (rate,) = project.alarms.rates()
+        assert (rate.confirmed, rate.report.true, rate.report.open) == (1, 1, 0)
+        assert rate.repeated == len(one.alarms) - 1
+        project.alarms.judge(one.followed.id, "false", why="somebody swapped the labels")
+        (rate,) = project.alarms.rates()
+        assert (rate.confirmed, rate.report.true, rate.report.false) == (0, 0, 1)
+        for blob in project.blobs.root.rglob("*"):
+            if blob.is_file():
+                blob.unlink()
+        project.alarms.judge(one.followed.id, "true", why="nobody did")
+        (rate,) = project.alarms.rates()  # what the gate measured is gone: a person's word counts alone
+        assert (rate.confirmed, rate.report.true) == (0, 1)
+
+
+@pytest.mark.slow
+def test_an_alarm_stays_open_where_the_champion_is_fine_on_fresh_rows(tmp_path):
+    with trained(tmp_path / "home", clock=SimulatedClock(EVENT_AT), labels=False) as project:
+        add_labels(tmp_path / "home", shifted=False)
+        project.monitor.ingest(*bad_events())
+        project.work()
+        (one,) = project.alarms.incidents()
+        assert one.followed.short.startswith("promoted nothing, gate: ")
+        (rate,) = project.alarms.rates()
+        assert (rate.confirmed, rate.report.true, rate.report.open) == (0, 0, len(one.alarms))
