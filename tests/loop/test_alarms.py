@@ -126,6 +126,18 @@ def test_it_closes_when_another_version_takes_over_and_a_rollback_opens_another_
     assert [(at.id, bool(at.closed)) for at in project.alarms.incidents()] == [(2, False), (1, True)]
 
 
+def test_alarms_of_a_version_that_serves_no_more_are_not_lost(project):
+    """Nobody could watch the new version, which has no snapshot, and somebody still sends values of the old one."""
+    send(project, *[BAD] * 2)
+    project.promote(MODEL, 2, expected=1, why="a better one")
+    alarms = send(project, *[BAD] * 3)
+    last, first = project.alarms.incidents()
+    assert (last.id, last.closed, len(last.alarms)) == (2, "", alarms)
+    assert (first.id, first.ended) == (1, f"{MODEL}@champion moved to version 2")
+    (rate,) = project.alarms.rates()
+    assert rate.report.open == alarms + len(first.alarms)
+
+
 def test_it_closes_when_the_version_is_watched_anew(project):
     send(project, *[BAD] * 2)
     project.watch(MODEL, POLICY, reference=REFERENCE)

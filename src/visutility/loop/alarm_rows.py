@@ -201,9 +201,14 @@ def story(connection: Connection, streams: Mapping[str, Stream], verdicts: Mappi
         latest = max(latest, to_text(event.at))
         if event.kind.startswith("verdict."):
             found = verdicts.get(event.covers[0].key[0]) if event.covers else None
-            if found is not None and found.watch in active.get(streams[found.watch].model_id, ()):
-                kind: Kind = "alarm" if found.level == "alarm" else "warning"
-                turns.append(Turn(latest, event.seq, kind, (found.watch,), found.id))
+            if found is None:
+                continue
+            at_work = active.setdefault(streams[found.watch].model_id, [])
+            if found.watch not in at_work:  # `champion` moved to a version that nobody could watch
+                at_work.append(found.watch)
+                turns.append(Turn(latest, event.seq, "start", (found.watch,)))
+            kind: Kind = "alarm" if found.level == "alarm" else "warning"
+            turns.append(Turn(latest, event.seq, kind, (found.watch,), found.id))
             continue
         started = _started(event, streams)
         if event.kind in _MOVES:
