@@ -78,6 +78,23 @@ def test_streams_may_be_taken_some_at_a_time(use, monkeypatch, kind, rows):
     assert told(detector, 40, kind, 1) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", [True, False])
+def test_more_streams_than_the_cache_holds(use, whole):
+    streams, n, draw = 2**18 + 3, 1_000_000, rng(0, "many", str(whole))
+    values = draw.random((2, n), np.float32)
+    values = (values < 0.4).astype(np.float32) if whole else values
+    ids = (draw.random((2, n)) ** 8 * streams).astype(np.int64)
+    answers = []
+    for which in (None, COMPILED):
+        use(which)
+        fleet = Fleet(make_detector("eprocess", arl=100), streams)
+        found = [list(fleet.update(*batch)) for batch in zip(values, ids, strict=True)]
+        answers.append((found, {name: array.tobytes() for name, array in arrays(fleet._state).items()}))
+    assert answers[0] == answers[1]
+    assert any(answers[0][0])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_compiling_changes_nothing(use, kind):
     use(COMPILED)

@@ -79,18 +79,29 @@ def ragged(
     loops: Loops, work: EProcessState, units: Singles, ids: Ints, least: np.float32, look: Look
 ) -> tuple[list[Verdict], Floats]:
     """Do what `dense` does for values (n,) in order of arrival, of the streams `ids` (n,)."""
-    most = min(len(units), len(units) // BLOCK + len(work.seen))
-    rows, sums, last = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.int64)
-    closed = loops.ragged(units, ids, work.seen, work.part, rows, sums, last)
+    streams = len(work.seen)
+    most = min(len(units), len(units) // BLOCK + streams)
+    rows, sums, opened = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(streams, np.uint32)
+    closed, _ = loops.ragged(units, ids, work.seen, work.part, opened, rows, sums)
     _check(closed >= 0)
-    waiting = np.zeros(len(work.seen), np.uint8)
-    blocks = Blocks(rows[:closed], sums[:closed], np.arange(closed))
-    special, later = _bet(loops, work, blocks, least, waiting)
-    found, _ = _settle(loops, work, special, later, lambda some: last[some.places], least, look)
-    scores = np.empty(len(work.seen))
-    for first in range(0, len(scores), _ROWS):
-        _score(loops, work, slice(first, min(first + _ROWS, len(scores))), scores)
+    order = _by_row(rows[:closed], streams)
+    blocks = Blocks(rows[order], sums[order], order)
+    last = np.empty(closed, np.int64)
+    loops.close(blocks.rows, opened, work.seen, work.part, last)
+    ends = np.empty(closed, np.int64)
+    ends[order] = last
+    special, later = _bet(loops, work, blocks, least, np.zeros(streams, np.uint8))
+    found, _ = _settle(loops, work, special, later, lambda some: ends[some.places], least, look)
+    scores = np.empty(streams)
+    for first in range(0, streams, _ROWS):
+        _score(loops, work, slice(first, min(first + _ROWS, streams)), scores)
     return found, scores
+
+
+def _by_row(rows: Rows, streams: int) -> Ints:
+    """Return the order in which neighbours in memory come together, and blocks of one row stay in order."""
+    near = (rows >> np.uint32(max(0, streams.bit_length() - 16))).astype(np.uint16)
+    return np.argsort(near, kind="stable")  # by radix, as every sort of 16 bits
 
 
 def _sums(loops: Loops, work: EProcessState, units: Singles) -> Sums:

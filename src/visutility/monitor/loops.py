@@ -28,6 +28,8 @@ _GRID = np.float32(GRID)
 _FILL = np.int64(BLOCK - 1)
 _BLOCK = np.float32(BLOCK)
 _TILE = 4096  # values that are checked and then added up
+_AHEAD = 1024  # values whose places are read before they are written to
+_NEAR = 1 << 18  # streams whose open blocks the cache holds
 _NONE = np.float32(0.0)
 _ZERO = np.uint32(0)
 _UNITS = np.float32(1.0 / GRID)
@@ -44,7 +46,8 @@ class Loops(NamedTuple):
     pieces: Callable[[Singles, Singles], bool]
     sixteens: Callable[[Singles, Singles], bool]
     rows: Callable[[Singles, Ints, Singles, Singles], bool]
-    ragged: Callable[[Singles, Ints, Ints, Singles, Rows, Singles, Ints], int]
+    ragged: Callable[[Singles, Ints, Ints, Singles, Rows, Rows, Singles], tuple[int, int]]
+    close: Callable[[Rows, Rows, Ints, Singles, Ints], None]
     bet: Callable[..., tuple[int, int]]
     step: Callable[..., tuple[int, int]]
     scores: Callable[[Singles, int, Singles, Floats], None]
@@ -148,38 +151,50 @@ def sums_of_rows(values: Singles, seen: Ints, sums: Singles, after: Singles) -> 
 
 
 def sums_of_streams(
-    values: Singles, ids: Ints, seen: Ints, part: Singles, rows: Rows, sums: Singles, last: Ints
-) -> int:
-    """Take values (n,) of interleaved streams into `seen` and `part`; write the blocks they fill, in order of arrival.
+    values: Singles, ids: Ints, seen: Ints, part: Singles, opened: Rows, rows: Rows, sums: Singles
+) -> tuple[int, int]:
+    """Write the blocks that values (n,) of interleaved streams fill, in order of arrival: their streams and sums.
 
-    `rows`, `sums` and `last` get the stream, the sum and the last position of each. Returns how many there are, or -1,
-    with nothing taken, where a value is not in [0, 1]. The count and the sum of an open block are kept in one number,
-    so that a value has to find one place in memory.
+    `opened` (s,) gets the count and the sum of each open block, in one number, so that a value has to find one place in
+    memory. Where these are more than the cache holds, places are first read, many at once, and then written to. Returns
+    how many blocks there are, or -1 where a value is not in [0, 1]; and what was read ahead, or it would not be read.
     """
-    open_blocks = np.empty(len(seen), np.uint32)
     for row in range(len(seen)):
-        open_blocks[row] = np.uint32((seen[row] & _FILL) * np.int64(_COUNT) + np.int64(part[row] * _UNITS))
-    closed = 0
-    for at in range(len(values)):
-        stream = np.uint64(ids[at])
-        units = np.uint32(np.float32(values[at] + ROUND).view(np.uint32) - _BASE)
-        if units > _MOST:
-            return -1
-        block = np.uint32(open_blocks[stream] + units + _COUNT)
-        if block >= _FULL:
-            rows[closed] = stream
-            sums[closed] = np.float32(block - _FULL) * _GRID
-            closed += 1
-            block = _ZERO
-        open_blocks[stream] = block
-    for at in range(closed):
+        opened[row] = np.uint32((seen[row] & _FILL) * np.int64(_COUNT) + np.int64(part[row] * _UNITS))
+    closed, ahead, worst, far = 0, _ZERO, _ZERO, len(seen) > _NEAR
+    for start in range(0, len(values), _AHEAD):
+        some, named = values[start : start + _AHEAD], ids[start : start + _AHEAD]
+        if far:
+            for at in range(len(named)):
+                ahead |= opened[np.uint64(named[at])]
+        for at in range(len(some)):
+            stream = np.uint64(named[at])
+            units = np.uint32(np.float32(some[at] + ROUND).view(np.uint32) - _BASE)
+            worst = max(worst, units)
+            block = np.uint32(opened[stream] + units + _COUNT)
+            if block >= _FULL:
+                rows[closed] = stream
+                sums[closed] = np.float32(block - _FULL) * _GRID
+                closed += 1
+                block = _ZERO
+            opened[stream] = block
+        if worst > _MOST:
+            return -1, int(ahead)
+    return closed, int(ahead)
+
+
+def close_streams(rows: Rows, opened: Rows, seen: Ints, part: Singles, last: Ints) -> None:
+    """Take what `sums_of_streams` found into `seen` and `part`; write the last position of each block, (m,).
+
+    `rows` (m,) are the streams of the blocks, each one's in order.
+    """
+    for at in range(len(rows)):
         stream = np.uint64(rows[at])
         seen[stream] = (seen[stream] | _FILL) + 1
         last[at] = seen[stream] - 1
     for row in range(len(seen)):
-        seen[row] = (seen[row] & ~_FILL) + np.int64(open_blocks[row] // _COUNT)
-        part[row] = np.float32(open_blocks[row] % _COUNT) * _GRID
-    return closed
+        seen[row] = (seen[row] & ~_FILL) + np.int64(opened[row] // _COUNT)
+        part[row] = np.float32(opened[row] % _COUNT) * _GRID
 
 
 def bet_on_each(
@@ -294,6 +309,7 @@ PLAIN = Loops(
     sums_of_sixteens,
     sums_of_rows,
     sums_of_streams,
+    close_streams,
     bet_on_each,
     bet_in_step,
     scores_of,
