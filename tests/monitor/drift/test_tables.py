@@ -60,7 +60,7 @@ NO_TEXT = pa.Array.from_buffers(
 
 
 class OnlyTheStream:
-    """As a polars frame looks from outside: nothing but the Arrow interface."""
+    """As a lazy source looks from outside: nothing but the Arrow interface."""
 
     def __init__(self, table):
         self._table = table
@@ -69,7 +69,24 @@ class OnlyTheStream:
         return self._table.__arrow_c_stream__(requested_schema)
 
 
+class Frame(OnlyTheStream):
+    """As a polars frame looks from outside: it has a height, and its text is made of views."""
+
+    def __len__(self):
+        return self.height
+
+    @property
+    def height(self):
+        return self._table.num_rows
+
+
+def views(table):
+    at = table.schema.get_field_index("word")
+    return Frame(table.cast(table.schema.set(at, pa.field("word", pa.string_view()))))
+
+
 SAME = {
+    "polars": lambda: views(arrow()),
     "mapping": mapping,
     "lists": lists,
     "mapping of Arrow arrays": lambda: {name: arrow()[name] for name in arrow().column_names},
@@ -111,6 +128,44 @@ def test_every_make_is_taken_as_the_current_window(make):
     assert not report.drifted
     assert report.status == "ok"
     assert [row.p_value for row in report.columns] == [1.0] * len(report.columns)
+
+
+def test_a_long_frame_of_views_is_read_as_its_plain_columns_are():
+    """So long that the bins come from some of its rows, which Arrow cannot take of views."""
+    times = 7
+    plain = pa.concat_tables([arrow()] * times)
+    rows = plain.num_rows
+    codes = pa.DictionaryArray.from_arrays(pa.array(COUNT, pa.uint32()), pa.array(list("abcdefghijklmnop"), "string"))
+    category = codes.cast(pa.dictionary(pa.uint32(), pa.large_string()))
+    kept = {"category": pa.concat_arrays([category] * times), "zone": plain["at"].cast(pa.timestamp("us", "UTC"))}
+    other = {
+        "bytes": pa.array([b"x"] * rows, pa.binary_view()),
+        "list": pa.array([["x"]] * rows, pa.list_(pa.string_view())),
+        "struct": pa.array([{"x": "y"}] * rows, pa.struct({"x": pa.string_view()})),
+    }
+    wide = plain
+    for name, column in (kept | other).items():
+        wide = wide.append_column(name, column)
+    found, wanted = sketch(views(wide)), sketch({name: wide[name] for name in wide.column_names if name not in other})
+    assert found.types == wanted.types | dict.fromkeys(other, "other")
+    for name, column in wanted.columns.items():
+        assert found.columns[name].size == column.size == rows
+        assert {part: array.tolist() for part, array in found.columns[name].arrays().items()} == {
+            part: array.tolist() for part, array in column.arrays().items()
+        }
+    assert not compare(views(wide), views(wide.slice(0, 5000))).drifted
+
+
+class Lazy:
+    """As a lazy frame looks from outside."""
+
+    def collect(self):
+        return arrow()
+
+
+def test_what_is_no_table_yet_is_refused_with_the_call_that_makes_it_one():
+    with pytest.raises(InvalidData, match=r"a Lazy is not a table\. pass what its collect\(\) returns"):
+        compare(Lazy(), arrow())
 
 
 def test_arrays_of_two_dimensions_have_names():

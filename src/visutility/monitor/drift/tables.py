@@ -53,9 +53,12 @@ def tables(value: Any) -> Iterator[Any]:
         return iter([_rows(value)])
     if isinstance(value, (Iterator, list, tuple)):
         return iter(value)
+    lazy = callable(getattr(value, "collect", None))
     raise InvalidData(
         f"a {type(value).__name__} is not a table",
-        hint="pass a mapping of arrays, a 2-D array, a pandas or Arrow table, or an iterator of these",
+        hint="pass what its collect() returns"
+        if lazy
+        else "pass a mapping of arrays, a 2-D array, a pandas or Arrow table, or an iterator of these",
     )
 
 
@@ -208,7 +211,9 @@ def _of_arrow(table: Any) -> Iterator[tuple[dict[str, Any], int]]:
             parts = [table if isinstance(table, pyarrow.Table) else pyarrow.table(table)]
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
         problem = f"a {type(table).__name__} is not a table: {error}"
-        raise InvalidData(problem, hint="pass a table or record batches, not a single column") from None
+        strange = "format string" in str(error)
+        hint = "cast columns of types that Arrow lacks" if strange else "pass a table or record batches, not one column"
+        raise InvalidData(problem, hint=hint) from None
     for part in parts:
         _refuse_repeats(part.schema.names)
         yield dict(zip(part.schema.names, part.columns, strict=True)), part.num_rows
@@ -220,7 +225,18 @@ def _refuse_repeats(names: Sequence[str]) -> None:
 
 
 def _take(column: Any, rows: NDArray[np.int64]) -> Any:
-    return column[rows] if isinstance(column, np.ndarray) else column.take(rows)
+    """Return these rows. Arrow cannot take rows of views: text becomes plain, and what is not read is as good uncut."""
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    if not isinstance(column, _Series):
+        import pyarrow
+        from pyarrow import types
+
+        if types.is_string_view(column.type):
+            column = column.cast(pyarrow.large_string())
+        elif types.is_nested(column.type) or types.is_binary_view(column.type):
+            return column.slice(0, len(rows))
+    return column.take(rows)
 
 
 def _read(name: str, part: Any, as_labels: bool) -> tuple[ColumnType, Floats | Labels | None]:
