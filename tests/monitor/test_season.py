@@ -10,8 +10,7 @@ from scipy.signal import lfilter
 
 from visutility.core.errors import EmptyWindow, InvalidObservation
 from visutility.core.rng import rng
-from visutility.monitor import make_detector
-from visutility.monitor.season import seasonality
+from visutility.monitor import make_detector, seasonality
 
 DAY = 86_400
 MONDAY = datetime(2026, 1, 5, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()

@@ -29,6 +29,7 @@ from visutility.monitor.own_rate import OwnRate, RateReport
 from visutility.monitor.realised import Realised
 from visutility.monitor.risk import Risk, RiskState, RiskTracker
 from visutility.monitor.score import Score, judge, pooled, run_length
+from visutility.monitor.season import Seasonality, seasonality
 from visutility.monitor.slices import Slice, explain_by_slice
 from visutility.monitor.state import StreamState
 from visutility.monitor.steps import StepDetector
@@ -75,6 +76,7 @@ __all__ = [
     "Rolling",
     "Score",
     "Seasonal",
+    "Seasonality",
     "Slice",
     "StepDetector",
     "StreamFDR",
@@ -92,5 +94,6 @@ __all__ = [
     "mild_corruptions",
     "pooled",
     "run_length",
+    "seasonality",
     "sketch",
 ]
