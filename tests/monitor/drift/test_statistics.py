@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.stats import contingency
 
 from visutility.monitor.drift import tests
+from visutility.monitor.drift.columns import edges_of
 
 
 def draw(seed):
@@ -144,6 +145,38 @@ def test_the_scores_of_location_are_normal_scores_of_mid_ranks():
     t, n, m = scores[now == 1].sum(), len(scores), counts[1].sum()
     variance = m * (n - m) / (n * (n - 1)) * ((scores - scores.mean()) ** 2).sum()
     assert tests.numeric(*counts)[0].statistic == pytest.approx((t - m * scores.mean()) / np.sqrt(variance))
+
+
+def counted(reference, current):
+    """The counts of two windows between edges that are the values of the first, as a sketch has them."""
+    edges = edges_of(np.sort(reference))
+    below = [np.searchsorted(np.sort(values), edges) for values in (reference, current)]
+    return [
+        np.diff(one, prepend=0, append=len(values)) for one, values in zip(below, (reference, current), strict=True)
+    ]
+
+
+def test_values_between_those_of_a_small_reference_have_ranks_of_their_own():
+    """Location and spread are what they are of the rows themselves: 12 reference values know the ranks of all 72."""
+    g = draw(9)
+    reference, current = g.normal(size=12), g.normal(size=60) * 1.5 + 0.5
+    z = stats.norm.ppf((stats.rankdata(np.concatenate((reference, current))) - 0.5) / 72)
+    z -= z.mean()
+    square = z**2 - (z**2).mean()
+    square -= z * (square @ z) / (z @ z)
+    found = {one.test: one.statistic for one in tests.numeric(*counted(reference, current))}
+    for test, scores in (("location", z), ("spread", square)):
+        assert found[test] == pytest.approx(-scores[:12].sum() / np.sqrt(12 * 60 / 71 * (scores**2).mean())), test
+
+
+@pytest.mark.slow
+def test_the_spread_has_its_size_where_the_reference_is_small():
+    """A right one (.05 at most) fails with probability 1e-5, one of .09 passes with 5e-6."""
+    g, runs, alarms = draw(10), 3000, 0
+    for _ in range(runs):
+        found = tests.numeric(*counted(g.normal(size=10), g.normal(size=500)))
+        alarms += any(one.test == "spread" and one.p_value <= 0.05 for one in found)
+    assert alarms <= stats.binom.isf(1e-5, runs, 0.05)
 
 
 @pytest.mark.parametrize(

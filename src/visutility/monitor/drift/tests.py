@@ -6,7 +6,7 @@ tied and heavy-tailed columns alike, wherever the edges of the bins came from.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import special
@@ -20,7 +20,11 @@ KURTOSIS = 0.2  # of a linear statistic, beyond that of a gamma law, up to which
 LEAST_EXPECTED = 5.0  # in a cell of a chi-square test, in the smaller window
 LEAST_REFERENCE = 30.0  # in a cell of numbers, in the reference window: its edges may be values of that window
 SHAPE_CELLS = 24
+PARTS = 4096  # that bins without reference values are cut into, all together
 EXACT = 20_000  # cases of an exact test of a share; above, the normal tail
+
+
+Counts: TypeAlias = Ints | Floats
 
 
 class Tested(NamedTuple):
@@ -46,19 +50,19 @@ def numeric(reference: Ints, current: Ints) -> list[Tested]:
         return []
     if len(reference) == 2:
         return [share(int(reference[1]), int(reference.sum()), int(current[1]), int(current.sum()))]
-    total = reference + current
-    ranks = (np.cumsum(total) - total / 2.0) / total.sum()
-    location = special.ndtri(ranks)
+    old, new = _untied(reference, current)
+    total = old + new
+    location = special.ndtri(_ranks(total))
     location -= _mean(location, total)
     spread = location**2
     spread -= _mean(spread, total)
     spread -= location * (_mean(spread * location, total) / _mean(location**2, total))
     tests = [
-        Tested(test, *linear(scores, total, current))
+        Tested(test, *linear(scores, total, new))
         for test, scores in (("location", location), ("spread", spread))
         if is_settled(scores, total, int(current.sum()))
     ]
-    cells = np.floor(ranks * SHAPE_CELLS).astype(np.int64)
+    cells = np.floor(_ranks(reference + current) * SHAPE_CELLS).astype(np.int64)
     tests.append(Tested("shape", *chi_square(*_cells(reference, current, cells))))
     tests.append(Tested("spike", *spike(reference, current, too_few=False)))
     return tests
@@ -94,7 +98,7 @@ def categorical(reference: Ints, current: Ints) -> list[Tested]:
     return [Tested("shape", *chi_square(reference, current)), Tested("spike", *spike(reference, current))]
 
 
-def linear(scores: Floats, total: Ints, current: Ints) -> tuple[float, float]:
+def linear(scores: Floats, total: Counts, current: Counts) -> tuple[float, float]:
     """Return (z, two-sided p) of T = sum of scores over the current window, given the totals per bin.
 
     The first three moments of T are those of a sample of m of N scores without replacement, exactly; the tails are
@@ -113,7 +117,7 @@ def linear(scores: Floats, total: Ints, current: Ints) -> tuple[float, float]:
     return z, min(1.0, 2.0 * min(_upper(z, skew), _upper(-z, -skew)))
 
 
-def is_settled(scores: Floats, total: Ints, m: int) -> bool:
+def is_settled(scores: Floats, total: Counts, m: int) -> bool:
     """Return whether the gamma law fits the tails of T, judged by its fourth moment.
 
     For a small sample of m the excess kurtosis of T is (E a^4 / (E a^2)^2 - 3) / m and the squared skewness
@@ -215,13 +219,29 @@ def variation(reference: Ints, current: Ints) -> float:
     return float(np.abs(reference / n - current / m).sum() / 2.0) if n and m else 0.0
 
 
-def _mean(values: Floats, weights: Ints) -> float:
+def _mean(values: Floats, weights: Counts) -> float:
     return float((values * weights).sum() / weights.sum())
 
 
 def _occupied(reference: Ints, current: Ints) -> tuple[Ints, Ints]:
     some = (reference + current) > 0
     return reference[some], current[some]
+
+
+def _ranks(total: Counts) -> Floats:
+    """Return the middle of the ranks of each bin's values, as shares."""
+    return np.asarray((np.cumsum(total) - total / 2.0) / total.sum(), np.float64)
+
+
+def _untied(reference: Ints, current: Ints) -> tuple[Floats, Floats]:
+    """Return the counts with bins that hold no reference value cut up, since their values rank one after the other.
+
+    Edges of a small reference window are its own values: whatever lies between two of them is of the current window.
+    With one rank for all of that the scores of both windows together vary less than the reference's do by chance.
+    """
+    alone = reference == 0
+    parts = np.where(alone, np.minimum(current, max(PARTS // max(int(alone.sum()), 1), 1)), 1)
+    return np.repeat(reference / parts, parts), np.repeat(current / parts, parts)
 
 
 def _cells(reference: Ints, current: Ints, cells: Ints) -> tuple[Ints, Ints]:
