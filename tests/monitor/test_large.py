@@ -152,6 +152,32 @@ def test_a_bad_value_anywhere_is_named_and_nothing_is_taken(use, bad, is_ragged)
             assert all(np.array_equal(array, before[name]) for name, array in arrays(fleet._state).items())
 
 
+@pytest.mark.parametrize("bad", BAD)
+def test_nothing_but_bad_values(use, bad):
+    """However many blocks such values seem to fill, nothing is written outside of the arrays: Python would see it."""
+    use(loops.PLAIN)
+    fleet = Fleet("eprocess", 1)
+    fleet.update(np.zeros((1, 31), np.float32))
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(InvalidObservation, match="position 0"):
+        fleet.update(np.full(40, bad, np.float32), np.zeros(40, np.int64))
+
+
+def test_errors_and_losses_may_come_in_turn(use):
+    draw, answers = rng(0, "in turn"), []
+    batches = [draw.random((2, 3000)) for _ in range(12)]
+    for which in (None, COMPILED):
+        use(which)
+        fleet, found = Fleet(make_detector("eprocess", arl=100), 20), []
+        for at, (values, ids) in enumerate(batches):
+            values = values.copy() if at % 3 == 2 else (values < 0.1 + 0.5 * (at > 6)).astype(float)
+            if at % 3 == 1:
+                values[-1] = 0.25  # seen when all others have been taken
+            found += [list(fleet.update(values.astype(np.float32), (20 * ids).astype(np.int64)))]
+        answers.append((found, {name: array.tobytes() for name, array in arrays(fleet._state).items()}))
+    assert answers[0] == answers[1]
+    assert any(answers[0][0])
+
+
 def test_values_just_outside_are_rounded_or_refused_as_in_small_batches(use):
     """Whatever float32 around the ends: the loops refuse exactly what NumPy refuses."""
     ends = np.array([0.0, 1.0], np.float32)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidObservation
 from visutility.monitor import universal
-from visutility.monitor.loops import BLOCK, GRID, Loops, Rows, Singles
+from visutility.monitor.loops import AHEAD, BLOCK, GRID, WHOLE, Loops, Opened, Rows, Singles
 from visutility.monitor.state import Floats, Ints, put, take
 from visutility.monitor.universal import EProcessState
 from visutility.monitor.verdicts import Verdict
@@ -79,15 +79,21 @@ def ragged(
     loops: Loops, work: EProcessState, units: Singles, ids: Ints, least: np.float32, look: Look
 ) -> tuple[list[Verdict], Floats]:
     """Do what `dense` does for values (n,) in order of arrival, of the streams `ids` (n,)."""
-    streams = len(work.seen)
-    most = min(len(units), len(units) // BLOCK + streams)
-    rows, sums, opened = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(streams, np.uint32)
-    closed, _ = loops.ragged(units, ids, work.seen, work.part, opened, rows, sums)
+    streams, n, closed = len(work.seen), len(units), -2
+    most = min(n, n // BLOCK + streams + AHEAD)
+    rows, sums, shift = np.empty(most, np.uint32), np.empty(most, np.float32), WHOLE
+    opened: Opened = np.empty(0, np.uint16)
+    if np.isin(units[:AHEAD], (0.0, 1.0)).all():  # then most likely all are, and open blocks take half the memory
+        opened = np.empty(streams, np.uint16)
+        closed, _ = loops.ragged(units, ids, work.seen, work.part, shift, opened, rows, sums)
+    if closed == -2:
+        opened, shift = np.empty(streams, np.uint32), 0
+        closed, _ = loops.ragged(units, ids, work.seen, work.part, shift, opened, rows, sums)
     _check(closed >= 0)
     order = _by_row(rows[:closed], streams)
     blocks = Blocks(rows[order], sums[order], order)
     last = np.empty(closed, np.int64)
-    loops.close(blocks.rows, opened, work.seen, work.part, last)
+    loops.close(blocks.rows, shift, opened, work.seen, work.part, last)
     ends = np.empty(closed, np.int64)
     ends[order] = last
     special, later = _bet(loops, work, blocks, least, np.zeros(streams, np.uint8))

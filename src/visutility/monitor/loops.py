@@ -17,25 +17,26 @@ from visutility.monitor.state import Floats, Ints
 Singles = NDArray[np.float32]
 Rows = NDArray[np.uint32]
 Counts = NDArray[np.int32]
+Opened = NDArray[np.unsignedinteger[Any]]
 
 # Every constant of the loops stands in this file: Numba takes a file's date for that of what it has compiled of it.
 BLOCK = 32
 GRID = 2.0**-12
 ROUND = np.float32(2.0**11)  # float32 from 2^11 to 2^12 are the multiples of 2^-12
+WHOLE = 12  # 4096ths are 0 or 1 of 2^12
 ENOUGH = 65_536  # values in a batch: below, NumPy is as fast and nothing needs to be compiled
+AHEAD = 1024  # values whose places are read before they are written to
 _BASE = ROUND.view(np.uint32)  # the bits of v + 2^11 less these count the 4096ths of v; above 4096: v is outside [0, 1]
 _GRID = np.float32(GRID)
 _FILL = np.int64(BLOCK - 1)
 _BLOCK = np.float32(BLOCK)
 _TILE = 4096  # values that are checked and then added up
-_AHEAD = 1024  # values whose places are read before they are written to
 _NEAR = 1 << 18  # streams whose open blocks the cache holds
 _NONE = np.float32(0.0)
 _ZERO = np.uint32(0)
 _UNITS = np.float32(1.0 / GRID)
 _SHARE = np.float32(0.25)  # of each of the four bets in the score
-_COUNT = np.uint32(1 << 18)  # a value in an open block; the bits below hold up to 32 times 4096 units
-_FULL = np.uint32(BLOCK << 18)
+_SUM = 18  # bits that hold up to 32 times 4096 units; those above count the values of an open block
 _MOST = np.uint32(1.0 / GRID)  # 4096ths in 1
 
 
@@ -46,8 +47,8 @@ class Loops(NamedTuple):
     pieces: Callable[[Singles, Singles], bool]
     sixteens: Callable[[Singles, Singles], bool]
     rows: Callable[[Singles, Ints, Singles, Singles], bool]
-    ragged: Callable[[Singles, Ints, Ints, Singles, Rows, Rows, Singles], tuple[int, int]]
-    close: Callable[[Rows, Rows, Ints, Singles, Ints], None]
+    ragged: Callable[[Singles, Ints, Ints, Singles, int, Opened, Rows, Singles], tuple[int, int]]
+    close: Callable[[Rows, int, Opened, Ints, Singles, Ints], None]
     bet: Callable[..., tuple[int, int]]
     step: Callable[..., tuple[int, int]]
     scores: Callable[[Singles, int, Singles, Floats], None]
@@ -151,50 +152,59 @@ def sums_of_rows(values: Singles, seen: Ints, sums: Singles, after: Singles) -> 
 
 
 def sums_of_streams(
-    values: Singles, ids: Ints, seen: Ints, part: Singles, opened: Rows, rows: Rows, sums: Singles
+    values: Singles, ids: Ints, seen: Ints, part: Singles, shift: int, opened: Opened, rows: Rows, sums: Singles
 ) -> tuple[int, int]:
     """Write the blocks that values (n,) of interleaved streams fill, in order of arrival: their streams and sums.
 
     `opened` (s,) gets the count and the sum of each open block, in one number, so that a value has to find one place in
-    memory. Where these are more than the cache holds, places are first read, many at once, and then written to. Returns
-    how many blocks there are, or -1 where a value is not in [0, 1]; and what was read ahead, or it would not be read.
+    memory. With a `shift` the sum is in units of 2^shift. Where these are more than the cache holds, places are first
+    read, many at once, and then written to. Returns how many blocks there are, or -1 where a value is not in [0, 1], or
+    -2 where one is no multiple of its unit; and what was read ahead, or it would not be read.
     """
+    one, full, rest = np.uint32(1 << (_SUM - shift)), np.uint32(BLOCK << (_SUM - shift)), np.uint32((1 << shift) - 1)
+    grid, closed, ahead, worst, odd = np.float32(GRID * 2.0**shift), 0, _ZERO, _ZERO, _ZERO
     for row in range(len(seen)):
-        opened[row] = np.uint32((seen[row] & _FILL) * np.int64(_COUNT) + np.int64(part[row] * _UNITS))
-    closed, ahead, worst, far = 0, _ZERO, _ZERO, len(seen) > _NEAR
-    for start in range(0, len(values), _AHEAD):
-        some, named = values[start : start + _AHEAD], ids[start : start + _AHEAD]
-        if far:
+        units = np.uint32(part[row] * _UNITS)
+        odd |= units & rest
+        opened[row] = np.uint32(seen[row] & _FILL) * one + (units >> np.uint32(shift))
+    for start in range(0, len(values), AHEAD):
+        some, named = values[start : start + AHEAD], ids[start : start + AHEAD]
+        if len(seen) > _NEAR:
             for at in range(len(named)):
-                ahead |= opened[np.uint64(named[at])]
+                ahead |= np.uint32(opened[np.uint64(named[at])])
         for at in range(len(some)):
             stream = np.uint64(named[at])
             units = np.uint32(np.float32(some[at] + ROUND).view(np.uint32) - _BASE)
             worst = max(worst, units)
-            block = np.uint32(opened[stream] + units + _COUNT)
-            if block >= _FULL:
+            odd |= units & rest
+            block = np.uint32(np.uint32(opened[stream]) + (units >> np.uint32(shift)) + one)
+            if block >= full:
                 rows[closed] = stream
-                sums[closed] = np.float32(block - _FULL) * _GRID
+                sums[closed] = np.float32(block - full) * grid
                 closed += 1
                 block = _ZERO
             opened[stream] = block
         if worst > _MOST:
             return -1, int(ahead)
+        if odd:
+            return -2, int(ahead)
     return closed, int(ahead)
 
 
-def close_streams(rows: Rows, opened: Rows, seen: Ints, part: Singles, last: Ints) -> None:
+def close_streams(rows: Rows, shift: int, opened: Opened, seen: Ints, part: Singles, last: Ints) -> None:
     """Take what `sums_of_streams` found into `seen` and `part`; write the last position of each block, (m,).
 
     `rows` (m,) are the streams of the blocks, each one's in order.
     """
+    one, grid = np.uint32(1 << (_SUM - shift)), np.float32(GRID * 2.0**shift)
     for at in range(len(rows)):
         stream = np.uint64(rows[at])
         seen[stream] = (seen[stream] | _FILL) + 1
         last[at] = seen[stream] - 1
     for row in range(len(seen)):
-        seen[row] = (seen[row] & ~_FILL) + np.int64(opened[row] // _COUNT)
-        part[row] = np.float32(opened[row] % _COUNT) * _GRID
+        block = np.uint32(opened[row])
+        seen[row] = (seen[row] & ~_FILL) + np.int64(block >> np.uint32(_SUM - shift))
+        part[row] = np.float32(block & np.uint32(one - np.uint32(1))) * grid
 
 
 def bet_on_each(
