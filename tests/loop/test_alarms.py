@@ -18,6 +18,7 @@ from visutility.core.errors import Invalid, NotFound
 from visutility.core.rng import rng
 from visutility.core.wire import MetricsEvent
 from visutility.loop import Policy, Project, Watch
+from visutility.loop.alarm_rows import read_streams, read_verdicts, story
 from visutility.loop.alarms import CONFIRM_LEVEL, became_worse
 from visutility.loop.incidents import QUIET
 from visutility.registry import NewVersion
@@ -156,6 +157,19 @@ def test_two_detectors_of_one_metric_are_one_incident(tmp_path, clock):
         project.alarms.judge("1", "true", why="the lens was dirty")
         assert project.alarms.incidents()[0].judged == "true"
         assert [rate.detector for rate in project.alarms.rates()] == ["e-detector", "glr"]
+
+
+def test_watches_that_start_together_stop_none_of_each_other(tmp_path, clock):
+    three = tuple(Watch(settings={"arl": arl}) for arl in (1e4, 1e5, 1e6))
+    with make(tmp_path, clock, MODEL, policy=Policy(watches=three)) as project:
+        project.watch(MODEL, Policy(watches=three), reference=REFERENCE)
+        with project.store.read() as connection:
+            turns = story(connection, read_streams(connection), read_verdicts(connection))
+        assert [(turn.kind, len(turn.watches)) for turn in turns] == [
+            *[("start", 1)] * 3,
+            ("stop", 3),
+            *[("start", 1)] * 3,
+        ]
 
 
 def test_each_model_has_incidents_of_its_own(tmp_path, clock):
@@ -401,6 +415,8 @@ def test_an_alarm_that_waits_says_so(tmp_path, clock):
         assert (one.followed.followed, one.followed.short) == (None, "waits for more values")
         project.promote(MODEL, 2, expected=1, why="a better one")
         assert project.alarms.incident("1").followed.outcome == "undecided: its version is watched no longer"
+        project.rollback(MODEL, why="it was not")
+        assert project.alarms.incident("1").followed.outcome == "waits for more values"
 
 
 def test_what_promises_no_rate_is_left_out(tmp_path, clock):
@@ -467,6 +483,18 @@ def test_an_alarm_counts_as_true_where_the_gate_measured_that_the_champion_is_wo
         project.alarms.judge(one.followed.id, "true", why="nobody did")
         (rate,) = project.alarms.rates()  # what the gate measured is gone: a person's word counts alone
         assert (rate.confirmed, rate.report.true) == (0, 1)
+
+
+@pytest.mark.slow
+def test_a_gate_that_does_not_pass_says_nothing_of_the_alarm(tmp_path):
+    with trained(tmp_path / "home", recipe="tiny:broken", clock=SimulatedClock(EVENT_AT)) as project:
+        project.monitor.ingest(*bad_events())
+        project.work()
+        (one,) = project.alarms.incidents()
+        assert one.followed.followed.gate in ("refuse", "undecided")
+        assert one.followed.short == f"promoted nothing, gate: {one.followed.followed.gate}"
+        (rate,) = project.alarms.rates()
+        assert (rate.confirmed, rate.report.true, rate.report.open) == (0, 0, len(one.alarms))
 
 
 @pytest.mark.slow

@@ -245,11 +245,11 @@ def _values_since(connection: Connection, stream: Stream, found: Found, stopped:
 
 
 def _confirmed(connection: Connection, blobs: Blobs, history: _History) -> set[str]:
-    """Return the alarms whose retrain run promoted a version, and measured that the champion had become worse."""
+    """Return the alarms whose retrain run passed the gate, and measured that the champion had become worse."""
     sure = set()
     for found in history.verdicts.values():
         after = found.followed
-        if after is None or after.run is None or after.gate != "pass" or not after.promoted:
+        if after is None or after.run is None or after.gate != "pass":
             continue
         stream = history.streams[found.watch]
         seen = _measured(connection, blobs, after.run)
