@@ -27,10 +27,7 @@ Method = Literal["auto", "confidence", "transport"]
 # Chosen on corruptions, models and class shares that the reported figures do not hold (docs/estimated-accuracy.md).
 _MOVED = 0.05  # distance of the labels said, beyond sampling, from which transport counts in full
 _EXPLAINED = (0.4, 0.6)  # part of the change that class shares do not explain: below not, above in full
-_DROP, _UNLIKE = (
-    0.54,
-    0.016,
-)  # model error at 95 %: this part of the estimated change, this much at full unlikeness (of the loss)
+_DROP, _UNLIKE = 0.54, 0.016  # model error at 95 %: of the estimated change, and of the loss at full unlikeness
 _LUCK = 2.0  # rows
 _SMALLEST = 30  # labelled rows
 _LARGEST = 1e100  # of predictions and labels, whose squares are finite

@@ -191,9 +191,8 @@ def advance(state: RiskState, x: Floats, wanted: float) -> Steps:
     """
     t = state.seen + np.arange(1, len(x) + 1)
     total = _running(state.total, x)
-    mean = (0.5 + np.concatenate(([state.total], total))) / (
-        np.concatenate(([state.seen], t)) + 1.0
-    )  # before and after
+    sums, counts = np.concatenate(([state.total], total)), np.concatenate(([state.seen], t))
+    mean = (0.5 + sums) / (counts + 1.0)  # before and after
     squares = _running(state.squares, (x - mean[1:]) ** 2)
     variance = (0.25 + np.concatenate(([state.squares], squares[:-1]))) / t  # of the t - 1 losses before t
     bets = np.minimum(np.sqrt(2.0 * wanted / (variance * t * np.log1p(t))), _LARGEST_BET)

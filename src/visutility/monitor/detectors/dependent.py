@@ -48,9 +48,7 @@ class DependentState(BlendState):
     """Five bets on a rise, then four on a fall. Values are oriented: in [0, 1], larger is worse."""
 
     wealth: Floats  # (9, s) M, times the bet's share
-    drift: (
-        Floats  # (6, s) of the errors of prediction: two averages, sums of products with them, of squares; their number
-    )
+    drift: Floats  # (6, s) of the errors of prediction: two averages, products with them, squares, and their number
     inflation: NDArray[np.uint8]  # (s,) class of the variance inflation that is left
     best: Floats  # (s,) the largest product of one bet's L over all starting points: CUSUM
     since: Ints  # (s,) the position that product starts at
