@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from visutility.core import codec
 from visutility.core.errors import InvalidObservation, InvalidSetting
@@ -101,6 +102,25 @@ def test_parts_that_still_learn_leave_what_others_have_won():
     assert 96 < state.count[0, 0] < 192
 
 
+@pytest.mark.slow
+def test_the_promise_holds_where_parts_differ_in_everything_and_learn_at_their_own_pace():
+    """By day exponential, by night, a third as often, lognormal about -5: the theorem holds. An alarm within
+    T = .3 arl has probability at most .3; of 400 streams at most 165 then, but for 1e-6."""
+    draw, runs, steps = rng(1, "parts by the clock"), 400, 600
+    night = draw.random((runs, steps)) < 0.25
+    values = np.where(night, draw.lognormal(size=night.shape) - 5.0, draw.standard_exponential(night.shape))
+    at = MONDAY + DAY * draw.integers(9, size=night.shape) + np.where(night, 0, DAY // 2)
+
+    def early(arl):
+        fleet = Fleet(Seasonal(season="day", phases=2, arl=arl, learning=96), streams=runs)
+        return int(fleet.update(values, at=at).alarm.sum())
+
+    most = int(stats.binom.isf(1e-6, runs, steps / 2000))
+    assert early(2000) <= most
+    assert early(200) > most  # a tenth of the threshold does not pass
+
+
+@pytest.mark.slow
 def test_any_cut_of_times_and_values_gives_the_same():
     at = traffic("cut", days=8, streams=3)
     at[:, 500:] = at[:, 500:][:, ::-1]  # backwards from there on
