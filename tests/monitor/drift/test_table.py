@@ -391,3 +391,14 @@ def test_one_row_is_enough_to_answer():
 def test_one_list_of_labels_is_refused_or_read_as_it_was():
     assert not compare(["a", "b"] * 50, ["a", "b"] * 50, kind="table").drifted
     assert compare(["a", "b"] * 50, ["a", "a", "a", "b"] * 25, kind="table").drifted
+
+
+@pytest.mark.parametrize("size", [1e154, 1e-160])
+def test_spreads_whose_ratio_is_no_number_have_none(size):
+    """The variance of the larger ones is infinite, that of the smaller ones next to nothing."""
+    small = np.random.default_rng(21).normal(size=300)
+    for old, new in ((small * size, small), (small, small * size)):
+        report = compare({"x": old}, {"x": new})
+        (row,) = (one for one in report.columns if one.kind == "numeric")
+        assert all(np.isfinite(number) for number in row.details.values())
+        assert report.status != "ok"

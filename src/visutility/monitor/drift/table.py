@@ -152,8 +152,8 @@ def _numeric(name: str, before: NumberSketch, after: NumberSketch) -> ColumnDrif
     details |= {f"p_{one.test}": one.p_value for one in tested}
     if before.sd > 0.0 and math.isfinite(gap := (after.mean - before.mean) / before.sd):
         details["standardised_mean_difference"] = gap
-    if before.sd > 0.0 and after.sd > 0.0 and math.isfinite(ratio := math.log(after.sd / before.sd)):
-        details["log_sd_ratio"] = ratio
+    if before.sd > 0.0 and after.sd > 0.0 and 0.0 < (ratio := after.sd / before.sd) < math.inf:
+        details["log_sd_ratio"] = math.log(ratio)
     effect, effect_name = _effect(decided.test, details)
     details = {key: value for key, value in details.items() if math.isfinite(value)}
     return _row(name, "numeric", decided, p, effect, effect_name, bars(before, after), details)
