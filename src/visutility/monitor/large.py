@@ -69,8 +69,8 @@ def dense(
     special, later = _step(loops, work, sums, k, least, scores)
     found, touched = _settle(loops, work, special, later, ends, least, look)
     if len(touched):
-        part, anew = take(work, touched), np.empty(len(touched))
-        _score(loops, part, slice(0, len(touched)), anew)
+        anew = np.empty(len(touched))
+        loops.scores(np.take(work.wealth, touched, axis=1), 0, np.exp(-work.regret[touched]), anew)
         scores[touched] = anew
     return sorted(found, key=lambda one: (one.position + k - int(work.seen[one.stream]), one.stream)), scores
 
