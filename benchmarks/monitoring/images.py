@@ -99,12 +99,12 @@ def kept_at(name: str) -> Path:
 
 
 class Frozen:
-    """The frozen perceptron: weights only, so that every run gives the same numbers."""
+    """A frozen perceptron: weights only, so that every run gives the same numbers. Every other seed trains another."""
 
-    def __init__(self) -> None:
-        path = kept_at("mlp.npz")
+    def __init__(self, seed: int = 0) -> None:
+        path = kept_at(f"{_of(seed)}mlp.npz")
         if not path.exists():
-            _train(path)
+            _train(path, seed)
         with np.load(path) as kept:
             self.weights = [kept[f"w{at}"] for at in range(3)]
             self.biases = [kept[f"b{at}"] for at in range(3)]
@@ -119,13 +119,17 @@ class Frozen:
         return odds / odds.sum(1, keepdims=True), hidden
 
 
-def _train(path: Path) -> None:
+def _of(seed: int) -> str:
+    return f"seed-{seed}-" if seed else ""
+
+
+def _train(path: Path, seed: int) -> None:
     import warnings
 
     from sklearn.neural_network import MLPClassifier
 
     pixels, labels = images("train")
-    model = MLPClassifier((128, 32), max_iter=14, random_state=0)
+    model = MLPClassifier((128, 32), max_iter=14, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that 14 epochs are not convergence: they are what is asked for
         model.fit(pixels.reshape(len(pixels), -1)[:30_000], labels[:30_000])
@@ -134,12 +138,12 @@ def _train(path: Path) -> None:
     np.savez(path, **kept)
 
 
-def said(kind: str = "clean", severity: int = 0) -> tuple[Array, Array, NDArray[np.int64]]:
+def said(kind: str = "clean", severity: int = 0, seed: int = 0) -> tuple[Array, Array, NDArray[np.int64]]:
     """Return softmax (10000, 10), embedding (10000, 32) and labels of the test images under a corruption."""
-    path = kept_at(f"{kind}-{severity}.npz")
+    path = kept_at(f"{_of(seed)}{kind}-{severity}.npz")
     if not path.exists():
         pixels, labels = images("t10k")
-        softmax, embedding = Frozen()(pixels if kind == "clean" else corrupt(pixels, kind, severity))
+        softmax, embedding = Frozen(seed)(pixels if kind == "clean" else corrupt(pixels, kind, severity))
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, softmax=softmax, embedding=embedding, labels=labels)
     with np.load(path) as kept:

@@ -13,11 +13,14 @@ from functools import cache, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.monitoring.images import said
+from benchmarks.monitoring.images import Frozen, said
+from benchmarks.monitoring.images import images as images_of
 from visutility.core.rng import rng
+from visutility.monitor import CorruptionScore, mild_corruptions
 
 Array = NDArray[np.float64]
 HEALTHY = 5000
+REFERENCE = slice(30_000, 31_000)  # of the training images: the first 30,000 are what the classifier has seen
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,30 @@ def tails(g: np.random.Generator, rise: Array, streams: int) -> Array:
 
 
 @cache
+def learnt(seed: int = 0, embedding: bool = False, without: str = "") -> CorruptionScore:
+    """A score of softmax vectors or embeddings, from images the classifier of this seed was not trained on.
+
+    It is learnt without the corruptions whose names begin with `without`.
+    """
+    clean, bad = outputs(seed)
+    some = {name: each[embedding] for name, each in bad.items() if not (without and name.startswith(without))}
+    return CorruptionScore.learn(clean[embedding], some, kind="embedding" if embedding else "softmax")
+
+
+@cache
+def outputs(seed: int) -> tuple[tuple[Array, Array], dict[str, tuple[Array, Array]]]:
+    """Softmax and embedding of the reference images, and of the same under each mild corruption."""
+    model, pixels = Frozen(seed), images_of("train")[0]
+    clean = pixels[REFERENCE] if len(pixels) >= REFERENCE.stop else pixels[:400]  # the sample of the tests has few
+    return model(clean), {name: model(bad) for name, bad in mild_corruptions(clean)}
+
+
+@cache
 def scores(score: str, kind: str, severity: int) -> Array:
     """What the frozen classifier says of each test image under a corruption: a score that rises with doubt."""
     softmax = said(kind, severity)[0]
+    if score == "learnt":
+        return learnt()(softmax)
     if score == "1 - max p":
         return np.asarray(1.0 - softmax.max(1))
     return np.asarray(-(softmax * np.log(softmax + 1e-12)).sum(1))
@@ -155,6 +179,7 @@ def nulls() -> list[Scene]:
         Scene("rare errors .002", partial(errors, 0.002)),
         Scene("losses .20", partial(losses, 0.2, 20.0)),
         Scene("images, 1 - max p", partial(images, "1 - max p", "clean", 0)),
+        Scene("images, learnt", partial(images, "learnt", "clean", 0)),
         Scene("Student t3", tails),
         Scene("chain .10, .5", partial(chain, 0.10, 0.5)),
         Scene("hidden .02/.30, .99", partial(hidden, 0.02, 0.30, 0.99)),
@@ -195,7 +220,7 @@ def changes() -> list[Scene]:
         rows.append(Scene(f"errors {name}, 4 x +.05", draw, partial(stepwise, 0.2, 4, 500), half=half))
     seen = {"report": [("noise", 3), ("blur", 4), ("contrast", 2), ("rotation", 1)], "dev": [("noise", 4), ("blur", 5)]}
     for half, pairs in seen.items():
-        for score in ("1 - max p", "entropy"):
+        for score in ("1 - max p", "entropy", "learnt"):
             for kind, severity in pairs:
                 draw = partial(images, score, kind, severity)
                 rows.append(Scene(f"{kind} {severity}, {score}", draw, partial(at_once, 1.0), half=half, past=5000))
