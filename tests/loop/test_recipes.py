@@ -91,6 +91,21 @@ def test_a_signal_that_is_no_share_a_row_is_refused_by_name(values):
         Evaluation({"accuracy": 0.5}, np.zeros(2), signals={"uncertainty": values}).checked(recipe, 2)
 
 
+@pytest.mark.parametrize("values", [[0.5, 0.5], None, np.array(["0", "1"]), np.array([0.5, None])])
+def test_losses_and_signals_that_are_no_array_of_numbers_are_refused_by_name(values):
+    recipe = sklearn_recipe("lr", LogisticRegression, Space({"x": Float(0, 1)}))
+    with pytest.raises(RecipeFailed, match="returned losses that are no array of numbers"):
+        Evaluation({"accuracy": 0.5}, values).checked(recipe, 2)
+    with pytest.raises(RecipeFailed, match="returned uncertainty that are no array of numbers"):
+        Evaluation({"accuracy": 0.5}, np.zeros(2), signals={"uncertainty": values}).checked(recipe, 2)
+
+
+def test_slices_that_are_no_arrays_are_refused():
+    recipe = sklearn_recipe("lr", LogisticRegression, Space({"x": Float(0, 1)}))
+    with pytest.raises(RecipeFailed, match=r"slices .'night'. of recipe 'lr' are not masks"):
+        Evaluation({"accuracy": 0.5}, np.zeros(2), {"night": [True, False]}).checked(recipe, 2)
+
+
 @pytest.mark.parametrize("name", ["losses", "error"])
 @pytest.mark.parametrize("values", [np.zeros(2), np.full(5, 9.0)])
 def test_a_signal_named_as_the_loss_of_a_row_is_refused(name, values):

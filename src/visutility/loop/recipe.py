@@ -54,15 +54,24 @@ class Evaluation:
                 hint="give the signal a name of its own, such as 'uncertainty'",
             )
         for name, each in {**self.signals, "losses": self.losses}.items():
+            if not isinstance(each, np.ndarray) or each.dtype.kind not in "biuf":
+                raise RecipeFailed(
+                    f"recipe {recipe.name!r} returned {name} that are no array of numbers but {each!r:.80}",
+                    hint="return a NumPy array, one number in [0, 1] a row, larger is worse",
+                )
             if each.shape != (rows,) or not np.all((each >= 0) & (each <= 1)):
                 raise RecipeFailed(
                     f"recipe {recipe.name!r} returned {name} of shape {each.shape} for {rows} rows",
                     hint="return one number in [0, 1] a row, larger is worse",
                 )
-        wrong = [name for name, mask in self.slices.items() if mask.shape != (rows,) or mask.dtype != np.bool_]
+        wrong = [name for name, mask in self.slices.items() if not _is_mask(mask, rows)]
         if wrong:
             raise RecipeFailed(f"slices {wrong} of recipe {recipe.name!r} are not masks", hint="one bool a row")
         return self
+
+
+def _is_mask(mask: object, rows: int) -> bool:
+    return isinstance(mask, np.ndarray) and mask.shape == (rows,) and mask.dtype == np.bool_
 
 
 @runtime_checkable
