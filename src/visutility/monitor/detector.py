@@ -12,6 +12,7 @@ import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, Literal
 
 import numpy as np
@@ -19,20 +20,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from visutility.core import codec
 from visutility.core.errors import EmptyWindow, Invalid, InvalidObservation, InvalidSetting, StreamNotFound
-from visutility.monitor.state import Floats, Ints, S, arrays, copy, streams
+from visutility.monitor.state import MANY, Floats, Ints, S, arrays, between, copy, piece, streams
 from visutility.monitor.verdicts import Level, Verdict, Verdicts
 
 __all__ = ["AbstractDetector", "Direction", "Level", "Verdict", "Verdicts"]
 
 Direction = Literal["rise", "fall"]
 Values = NDArray[Any]  # real numbers of any type
+_PIECE = 8192  # streams whose saved numbers are checked at a time: they fit the cache
 _KINDS: dict[object, str] = {int: "a whole number", float: "a number", float | None: "a number or None"}
 
 
 @dataclass(frozen=True, slots=True)
 class AbstractDetector(ABC, Generic[S]):
     """Base of detectors. A plug-in gives the abstract methods, and one that may go by the clock `clocked` and
-    `absorb_at`; everything else is final.
+    `absorb_at`; it may give `check`, and `blank` where `fresh` raises. Everything else is final.
 
     `direction` says which way is worse; values outside [`low`, `high`] are refused (None: no such end). What the
     methods call *oriented* are values turned so that larger is worse. A detector that takes its values one by one
@@ -119,6 +121,16 @@ class AbstractDetector(ABC, Generic[S]):
     def learnt(self, state: S, stream: int = 0) -> dict[str, float]:
         """Return what was learnt of a stream so far, in the units of the stream."""
 
+    def blank(self) -> S:
+        """Return any state of one stream: the arrays of all states are of its types, and of its shapes but for s."""
+        return self.fresh(1)
+
+    def check(self, state: S) -> None:
+        """Raise `Invalid` where a loaded state holds numbers that no stream comes to, with `between` and `agree`.
+
+        Above all such as would raise other errors later, or read out of place. Types and shapes are right already.
+        """
+
     def init(self, references: int | Sequence[ArrayLike]) -> S:
         """Return the state of this many streams, which learn from their own first values; or of as many streams as
         there are reference windows, each shape (n_i,).
@@ -202,7 +214,7 @@ class AbstractDetector(ABC, Generic[S]):
         """Return exactly the state that `save` was given.
 
         Raises `Invalid` when the bytes are not a saved state, or are one of another detector, other settings or
-        another format version.
+        another format version; or when they were edited, so that no `save` has written them.
         """
         version, packed = codec.unpack_arrays(data)
         label = packed.pop("detector", np.zeros(0, np.uint8)).tobytes()
@@ -216,7 +228,12 @@ class AbstractDetector(ABC, Generic[S]):
         wanted = {field.name for field in fields(self.state_type)}
         if set(packed) != wanted:
             raise Invalid(f"a saved state holds {sorted(packed)}, not {sorted(wanted)}", hint="the bytes were edited")
+        _check_layout(self, packed)
         state: S = self.state_type(**packed)
+        n = streams(state)
+        for some in (piece(state, slice(at, at + _PIECE)) for at in range(0, n, _PIECE)) if n > _PIECE else (state,):
+            between(some, 0, MANY, "seen")
+            self.check(some)
         return state
 
     def _reference(self, window: ArrayLike, at: int) -> Floats:
@@ -231,6 +248,33 @@ class AbstractDetector(ABC, Generic[S]):
                 hint=f"{self.name} learns its limits from at least {self.smallest_reference}",
             )
         return checked
+
+
+def _check_layout(detector: AbstractDetector[Any], packed: dict[str, NDArray[Any]]) -> None:
+    """Raise `Invalid` unless these arrays are of the types and shapes of the detector's states."""
+    n = packed["seen"].size
+    try:
+        layout = _layout(detector)
+    except TypeError:  # a setting that has no hash
+        layout = _layout.__wrapped__(detector)
+    for name, array in packed.items():
+        kind, lead = layout.get(name, (array.dtype, array.shape[:-1]))
+        if n == 0 or array.dtype != kind or array.shape != (*lead, n):
+            raise Invalid(
+                f"{name} of a saved state of {n} streams is {array.dtype} of shape {array.shape}, not {kind} of "
+                f"{(*lead, n)}",
+                hint="the bytes were edited",
+            )
+
+
+@lru_cache(maxsize=64)
+def _layout(detector: AbstractDetector[Any]) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """Return the type of each array of a detector's states, and its shape without the streams; of as many as known."""
+    try:
+        blank = arrays(detector.blank())
+    except EmptyWindow:  # it learns from references alone
+        return {}
+    return {name: (array.dtype, array.shape[:-1]) for name, array in blank.items()}
 
 
 def _check_setting(name: str, kind: object, value: object) -> None:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detector import Level
-from visutility.monitor.moments import moments, sums_of
-from visutility.monitor.state import Bools, Floats, Ints, StreamState
+from visutility.monitor.moments import LARGEST, check_sums, moments, sums_of, tame
+from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, StreamState, agree, between
 from visutility.monitor.steps import StepDetector
 
 GROWTH = 32  # limits are learnt anew each time that the baseline has grown by one part in so many
 ROW = np.zeros(1, np.int64)  # of a lane that runs alone
-LARGEST = 1e90  # of what is taken: the cube of a larger value would overflow
+_FINEST = 1e170  # of what a step is multiplied with: less than 1 over the least standard deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,20 @@ class ExcursionDetector(StepDetector[ExcursionState]):
             work.due[row] = len(window)
         self.relearn(work, np.arange(len(references)))
         return work
+
+    def check(self, state: ExcursionState) -> None:
+        """Refuse what no stream comes to."""
+        if not tame(self.low, self.high):
+            return
+        check_sums(state.base[0], state.base[1:])
+        check_sums(state.open[0], state.open[1:])
+        between(state, -LARGEST, LARGEST, "first", missing=True)
+        between(state, 0, VAST, "score")
+        between(state, 0, _FINEST, "scale")
+        between(state, -VAST, VAST, "centre")
+        between(state, 0, math.inf, "limits")
+        between(state, 0, 2.0 * MANY, "due")
+        agree((state.base[0] >= 1.0) | (state.scale == 0.0), "a scale that was learnt from no value")
 
     def restart(self, work: ExcursionState, row: int) -> None:
         """Forget the excursion; the baseline is what it was before it."""

@@ -18,6 +18,7 @@ from visutility.monitor.state import streams as state_streams
 from visutility.monitor.verdicts import Verdicts
 
 FORMAT = 2
+_EVER = 2**40  # ids that are never given: their table would fill a computer
 
 
 @final
@@ -148,14 +149,17 @@ class Fleet:
                 hint="save it again with this version",
             )
         fleet, ids = _labelled(packed["fleet"].tobytes()), packed["ids"]
-        if len(ids):
+        if ids.size:
             fleet._state = fleet.detector.load(packed["state"].tobytes())
         rows = 0 if fleet._state is None else state_streams(fleet._state)
-        rising = ids.dtype == np.int64 and ids.shape == (rows,) and bool((np.diff(ids, prepend=-1) > 0).all())
-        if not rising or (rows and ids[-1] >= fleet._next):
+        rising = ids.dtype == np.int64 and ids.shape == (rows,) and bool((ids[1:] > ids[:-1]).all())
+        if not rising or (rows and not 0 <= ids[0] <= ids[-1] < fleet._next):
             raise Invalid(f"{os.fspath(path)} has ids that are none of its streams", hint="the file was edited")
         fleet._ids = ids
-        fleet._index()
+        try:
+            fleet._index()
+        except (MemoryError, ValueError):
+            raise Invalid(f"the next id {fleet._next} does not fit the memory", hint="the file was edited") from None
         return fleet
 
     def _index(self) -> None:
@@ -204,11 +208,11 @@ def _labelled(data: bytes) -> Fleet:
     """Return a fleet without streams of the detector and the next id that a label names."""
     label = codec.loads(data)
     try:
-        kind, settings, following = label["kind"], dict(label["settings"]), label["next"]
-    except (TypeError, KeyError, ValueError):
+        kind, settings, following = label["kind"], {**label["settings"]}, label["next"]
+        fleet = Fleet(make_detector(kind, **settings))
+    except (TypeError, KeyError):
         raise Invalid(f"{label!r:.80} is no label of a fleet", hint="the file was edited") from None
-    if not isinstance(following, int) or following < 0:
+    if not isinstance(following, int) or isinstance(following, bool) or not 0 <= following < _EVER:
         raise Invalid(f"the next id {following!r:.80} is no whole number", hint="the file was edited")
-    fleet = Fleet(make_detector(kind, **settings))
     fleet._next = following
     return fleet

@@ -2,7 +2,11 @@
 
 import numpy as np
 
-from visutility.monitor.state import Floats
+from visutility.monitor.state import MANY, Floats, agree
+
+LARGEST = 1e90  # of values whose sums of cubes stay finite
+_ROUNDED = 1e-3  # of a sum of many values, what rounding may have taken away
+_TINY = 1e-280  # and of one of tiny values
 
 
 def sums_of(window: Floats) -> Floats:
@@ -23,3 +27,22 @@ def moments(sums: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     third = sums[3] / count - 3.0 * mean * (sums[2] / count) + 2.0 * mean * mean * mean
     skew = np.divide(third, spread * np.sqrt(spread), out=np.zeros_like(third), where=spread > 0.0)
     return count, mean, sd, skew
+
+
+def tame(low: float | None, high: float | None) -> bool:
+    """Return whether values of this range are such that no sum of theirs overflows."""
+    return low is not None and high is not None and -LARGEST <= low <= high <= LARGEST
+
+
+def check_sums(count: Floats, sums: Floats) -> None:
+    """Raise `Invalid` where no values have these sums of d, d^2 and d^3 (3, r), by their size and by Cauchy-Schwarz.
+
+    `count` (r,) is how many they are, or more. For `tame` values.
+    """
+    d, square, cube = sums
+    most, more = 2.0 * LARGEST, 1.0 + _ROUNDED
+    agree((count >= 0.0) & (count <= MANY), "sums of no number of values")
+    sizes = (np.abs(d) <= most * MANY) & (square >= 0.0) & (square <= most**2 * MANY) & (np.abs(cube) <= most**3 * MANY)
+    agree(sizes, "sums that no values have")
+    agree(d * d <= more * count * square + _TINY, "a sum of squares that no values have")
+    agree(np.abs(cube) <= more * square * np.sqrt(square) + _TINY, "a sum of cubes that no values have")

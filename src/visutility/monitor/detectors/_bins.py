@@ -14,7 +14,7 @@ Vovk, Gammerman & Shafer 2005): a constant stream has ranks from 0 to 1. Any oth
 import numpy as np
 from numpy.typing import NDArray
 
-from visutility.monitor.state import Bools, Floats, Ints
+from visutility.monitor.state import Bools, Floats, Ints, agree
 
 EDGES = 96
 FULL = 2**32 - 2  # values counted; the counts stand still after that
@@ -35,6 +35,23 @@ def edges_of(values: Floats) -> tuple[Floats, NDArray[np.uint32]]:
     first, last = np.concatenate((new, differs)), np.concatenate((differs, new))
     start = np.maximum.accumulate(np.where(first, at, 0), axis=0)
     return np.where(last, _above(edges), edges), (np.where(last, at, start) + 1).astype(np.uint32)
+
+
+def check_bins(edges: Floats, below: NDArray[np.uint32], count: Ints) -> None:
+    """Raise `Invalid` where `edges_of` and `rank_step` come to no such edges and counts; all (96, s) but `count` (s,).
+
+    Counts rise from edge to edge, and stay the same at most between equal ones.
+    """
+    there = count >= EDGES
+    if not there.all():
+        agree(np.isfinite(edges) | there, "values that are not finite")
+        edges, below, count = edges[:, there], below[:, there], count[there]
+    agree(edges[0] > -np.inf, "values that are not finite")
+    agree((below[0] > 0) & (below[-1] <= count), "ranks of more values than there were")
+    rises: Bools = below[1:] > below[:-1]
+    if not rises.all():
+        rises |= (below[1:] == below[:-1]) & (edges[1:] == edges[:-1])
+    agree(rises & (edges[1:] >= edges[:-1]), "edges or ranks out of order")
 
 
 def _above(values: Floats) -> Floats:

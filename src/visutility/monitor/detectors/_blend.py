@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from visutility.monitor.state import Bools, Floats, StreamState
+from visutility.monitor.state import MANY, Bools, Floats, StreamState, agree, between
 from visutility.monitor.windows import sum_rows
 
 RATES = (0.005, 0.02, 0.05, 0.11, 0.2, 0.35, 0.55, 0.8)  # a power of two of them: sums over them are taken in halves
@@ -32,6 +32,8 @@ LEAST = 1e-14  # a weight never falls below that share of what it is compared wi
 FEW = 24.0  # ones before which dependence is next to not believed in: a breakdown must not pass for it
 AFTER, DOUBT = 0.15, 5.0  # until then, the rate after a 1 before any was seen, and that many values' worth of it
 NOVELTY = 1.0 / len(RATES)  # expected jumps into each rate before any was seen
+_HEAVY = 10.0  # no weight comes to that: their sum stays what it was but for rounding
+_ROUNDED = 1e-6
 
 _HAZARDS = np.array(HAZARDS)[:, None]
 _CHAINS = np.array(CHAINS)[:, None]
@@ -64,6 +66,18 @@ def fresh_blend(n: int) -> dict[str, Floats]:
         "rates": np.full(shape, 1.0 / len(RATES)),
         "jumps": np.full(shape, NOVELTY),
     }
+
+
+def check_blend(state: BlendState) -> None:
+    """Raise `Invalid` for what no stream comes to."""
+    between(state, 0, MANY, "age", "ones", "pairs")
+    agree(state.ones <= state.age, "more errors than values")
+    agree((state.pairs[0] <= state.pairs[1]) & (state.pairs[2] <= state.pairs[3]), "more errors than values")
+    between(state, 0, 1, "last")
+    between(state, LEAST, _HEAVY, "weights")
+    between(state, NOVELTY, MANY, "jumps")
+    between(state, 0, 1.0 + _ROUNDED, "rates")
+    agree(np.abs(sum_rows(state.rates) - 1.0) <= _ROUNDED, "probabilities that do not sum to 1")
 
 
 def forget(work: BlendState, row: int) -> None:

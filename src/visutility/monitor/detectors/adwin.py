@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detector import Level
 from visutility.monitor.ranges import ends, scaled, unscaled
-from visutility.monitor.state import Bools, Floats, Ints, StreamState
+from visutility.monitor.state import VAST, Bools, Floats, Ints, StreamState, between
 from visutility.monitor.steps import StepDetector
 
 LEVELS = 16  # buckets of 1, 2, 4, … blocks; the oldest goes when the last level is full
@@ -103,6 +103,14 @@ class Adwin(StepDetector[AdwinState]):
             square=np.zeros((LEVELS * _SLOTS, n)),
             score=np.full(n, math.nan),
         )
+
+    def check(self, state: AdwinState) -> None:
+        """Refuse what no stream comes to."""
+        between(state, 0, self.block - 1, "inside")
+        between(state, 0, self.block, "part")
+        between(state, 0, BUCKETS, "filled")
+        between(state, 0, self.block * 2.0**LEVELS, "total", "square")
+        between(state, 0, VAST, "score", missing=True)
 
     def learn(self, references: Sequence[Floats]) -> AdwinState:
         """Return the state of streams whose windows saw these values."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visutility.monitor.detectors.dependent import Dependent, DependentState
 from visutility.monitor.detectors.ranks import Ranks, RankState
-from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
+from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, between, put, take
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level, Verdict
 
@@ -82,6 +82,13 @@ class Auto(StepDetector[Any]):
             **_prefixed("scores", self._scores().fresh(n)),
         )
         return state
+
+    def check(self, state: Any) -> None:
+        """Refuse what no stream comes to."""
+        between(state, ERRORS, BOTH, "kind")
+        between(state, 0, self._scores().learning, "mixed")
+        self._errors().check(_view(state, ERRORS))
+        self._scores().check(_view(state, SCORES))
 
     def learn(self, references: Sequence[Floats]) -> Any:
         """Return the state after these reference windows, each by its kind."""

@@ -18,7 +18,7 @@ from visutility.monitor.detectors._blend import halves
 from visutility.monitor.detectors._settings import check_arl, check_warning
 from visutility.monitor.detectors._sums import follow, levels_of, sums
 from visutility.monitor.ranges import ends, scaled, unscaled
-from visutility.monitor.state import Bools, Floats, Ints, StreamState
+from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, StreamState, agree, between
 from visutility.monitor.stats import mean_upper
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.windows import growing
@@ -101,11 +101,15 @@ class EDetector(StepDetector[BettingState]):
                 hint=f"direction is {self.direction!r}: larger values count as "
                 f"{'worse' if self.direction == 'rise' else 'better'}",
             )
-        n, shape = len(references), (BETS, len(references))
+        return self._fresh([len(window) for window in references], [window.mean() for window in references], bound)
+
+    def _fresh(self, sizes: Sequence[int], means: Sequence[float], bound: Floats) -> BettingState:
+        """Return streams that have seen nothing but their reference windows."""
+        n, shape = len(bound), (BETS, len(bound))
         return BettingState(
             seen=np.zeros(n, np.int64),
-            size=np.array([len(window) for window in references], np.int64),
-            mean=np.array([window.mean() for window in references]),
+            size=np.array(sizes, np.int64),
+            mean=np.array(means, np.float64),
             bound=bound,
             bets=shares(bound) / bound,
             wealth=np.zeros(shape),
@@ -114,6 +118,17 @@ class EDetector(StepDetector[BettingState]):
             total=np.zeros(shape),
             score=np.zeros(n),
         )
+
+    def blank(self) -> BettingState:
+        """Return the state of one stream."""
+        return self._fresh([1], [0.5], np.full(1, 0.5))
+
+    def check(self, state: BettingState) -> None:
+        """Refuse what no stream comes to."""
+        between(state, 0, 1, "mean", "bound")
+        between(state, 0, VAST, "bets", "wealth", "best", "score")
+        between(state, 0, MANY, "size", "since", "total")
+        agree(state.bets * state.bound < 1.0, "a bet of all that there is, or more")
 
     def step(self, work: BettingState, values: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
         """Advance the first rows by one value each."""

@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidObservation, InvalidSetting
-from visutility.monitor.detectors._blend import FEW, LEAST, BlendState, Prediction, blend, forget, fresh_blend
+from visutility.monitor.detectors._blend import (
+    FEW,
+    LEAST,
+    BlendState,
+    Prediction,
+    blend,
+    check_blend,
+    forget,
+    fresh_blend,
+)
 from visutility.monitor.detectors._lane import Lane
 from visutility.monitor.detectors._rules import (
     BOTTOM,
@@ -22,6 +31,7 @@ from visutility.monitor.detectors._rules import (
     DUE,
     MEMORY,
     MORE,
+    MOST,
     SHARES,
     SHIFT,
     SPANS,
@@ -33,12 +43,13 @@ from visutility.monitor.detectors._rules import (
     inflation_class,
     rules,
 )
-from visutility.monitor.state import Bools, Floats, Ints
+from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, agree, between
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level
 from visutility.monitor.windows import sum_rows
 
 _BETS = len(TILTS)
+_DRIFT = 1.01 / (1.0 - MEMORY)  # what sums of numbers up to 1 come to, of which a little is forgotten each time
 _SHIFTS = np.array([*TILTS, *(-drop for drop in DROPS)])[:, None]
 _SHARES, _SPANS = np.array(SHARES)[:, None], np.array(SPANS)[:, None]
 
@@ -128,6 +139,16 @@ class Dependent(StepDetector[DependentState]):
             score=np.zeros(n),
             half=np.full(n, -1.0),
         )
+
+    def check(self, state: DependentState) -> None:
+        """Refuse what no stream comes to."""
+        check_blend(state)
+        between(state, 0, VAST, "wealth", "best", "score")
+        between(state, 0, MOST, "inflation")
+        between(state, 0, MANY, "since", "total")
+        between(state, -1, MANY, "half")
+        between(state, -_DRIFT, _DRIFT, "drift")
+        agree(state.drift[4:] >= 0.0, "a sum of squares below 0")
 
     def learn(self, references: Sequence[Floats]) -> DependentState:
         """Return the state after these reference windows."""

@@ -18,7 +18,8 @@ from scipy import special
 
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detectors._settings import check_warning
-from visutility.monitor.state import Bools, Floats, Ints, StreamState
+from visutility.monitor.moments import LARGEST, check_sums, tame
+from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, StreamState, agree, between
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level
 from visutility.monitor.windows import sum_rows
@@ -108,6 +109,27 @@ class Glr(StepDetector[ScanState]):
             score=np.zeros(n),
             best=np.zeros(n, np.int64),
         )
+
+    def check(self, state: ScanState) -> None:
+        """Refuse what no stream comes to."""
+        between(state, 0, MANY, "blocks", "hold", "best")
+        between(state, 0, BLOCK - 1, "filled")
+        agree(np.maximum.reduce(state.start, axis=0) <= state.blocks, "a starting point that is still to come")
+        if not tame(self.low, self.high):
+            return
+        agree((state.best == 0) | (state.start == state.best).any(axis=0), "a best starting point that is none")
+        between(state, -LARGEST, LARGEST, "origin", missing=True)
+        agree(
+            np.isnan(state.origin) == (state.blocks + state.filled == 0), "a first value where there is none, or none"
+        )
+        between(state, 0, VAST, "score")
+        between(state, -VAST, VAST, "before")
+        whole = (BLOCK * state.blocks).astype(np.float64)
+        check_sums(whole, state.total)
+        check_sums(state.filled.astype(np.float64), state.part)
+        binary = np.flatnonzero(_binary(state.unit, state.total))
+        if len(binary):
+            _check_errors(state.start[:, binary], state.before[0][:, binary], whole[binary], state.total[0, binary])
 
     def learn(self, references: Sequence[Floats]) -> ScanState:
         """Return the state after these reference windows, which are waited out, and 20 values at least."""
@@ -274,6 +296,13 @@ def _is_unit(values: Floats) -> Bools:
 def _binary(unit: Bools, total: Floats) -> Bools:
     """Return whether all values were 0 or 1, or all 0 or -1."""
     return np.asarray(unit & (np.abs(total[0]) == total[1]), np.bool_)
+
+
+def _check_errors(start: NDArray[np.int32], before: Floats, n: Floats, total: Floats) -> None:
+    """Raise `Invalid` unless there are that many 0/1 values, all turned or none, before starting points and after."""
+    ones, all_ones, old = np.where(total < 0.0, -before, before), np.abs(total), (BLOCK * start).astype(np.float64)
+    fits = (ones >= 0.0) & (ones <= old) & (all_ones >= ones) & (all_ones - ones <= n - old)
+    agree((start <= 0) | fits, "more errors than values")
 
 
 def _powers(moved: Floats) -> Floats:

@@ -13,11 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core.errors import InvalidSetting
-from visutility.monitor.detectors._bins import EDGES, FULL, bins, edges_of, quantile, rank_run, rank_step, tally
+from visutility.monitor.detectors._bins import (
+    EDGES,
+    FULL,
+    bins,
+    check_bins,
+    edges_of,
+    quantile,
+    rank_run,
+    rank_step,
+    tally,
+)
 from visutility.monitor.detectors._settings import check_arl, check_warning
 from visutility.monitor.detectors._sums import follow, levels_of, sums
 from visutility.monitor.detectors._tilts import INFLATIONS, STAKES, gains, tempering
-from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, put, take
+from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, StreamState, arrays, between, put, take
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.verdicts import Level
 from visutility.monitor.windows import sum_rows
@@ -133,6 +143,17 @@ class Ranks(StepDetector[RankState]):
             kept_power=few.copy(),
             kept_ranked=np.zeros(n, np.int64),
         )
+
+    def check(self, state: RankState) -> None:
+        """Refuse what no stream comes to."""
+        between(state, 0, FULL, "count", "kept")
+        between(state, 0, MANY, "hold", "ranked", "kept_ranked", "since", "power", "kept_power")
+        between(state, 0, VAST, "wealth", "score", "eased", "best")
+        between(state, -1, 1, "average")
+        between(state, -MANY, MANY, "cross", "kept_cross", "total")
+        between(state, 0, len(INFLATIONS) - 1, "inflation")
+        check_bins(state.edges, state.below, state.count)
+        check_bins(state.edges, state.kept_below, np.minimum(state.kept, state.count))
 
     def learn(self, references: Sequence[Floats]) -> RankState:
         """Return the state after these reference windows, which are waited out, and 96 values at least."""

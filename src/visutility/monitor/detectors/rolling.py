@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from visutility.core.errors import EmptyWindow, InvalidSetting
 from visutility.monitor.detector import Level
 from visutility.monitor.detectors._settings import check_warning
-from visutility.monitor.moments import moments, sums_of
-from visutility.monitor.state import Bools, Floats, Ints, StreamState
+from visutility.monitor.moments import LARGEST, check_sums, moments, sums_of, tame
+from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, StreamState, agree, between
 from visutility.monitor.stats import count_quantile, mean_quantile
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.windows import sum_rows
 
+_SKEWED = 1e8  # no skewness is larger: it is at most the root of the number of values
 _LUCK = 0.01  # probability, over the whole life of an unchanged stream, that its best window lowers the limit
 
 
@@ -111,7 +112,7 @@ class Rolling(StepDetector[RollingState]):
             first=unknown,
             sums=np.zeros((4, n)),
             binary=np.ones(n, np.bool_),
-            due=np.full(n, self.reference),
+            due=np.full(n, self.reference, np.int64),
             mean=unknown.copy(),
             sd=unknown.copy(),
             skew=unknown.copy(),
@@ -125,6 +126,27 @@ class Rolling(StepDetector[RollingState]):
             score=unknown.copy(),
             limits=np.full((2, n), math.inf),
         )
+
+    def check(self, state: RollingState) -> None:
+        """Refuse what no stream comes to."""
+        between(state, 0, MANY, "count", "windows")
+        between(state, self.smallest_reference, 2.0 * MANY, "due")
+        if not tame(self.low, self.high):
+            return
+        check_sums(state.sums[0], state.sums[1:])
+        between(state, -LARGEST, LARGEST, "first", missing=True)
+        between(state, -VAST, VAST, "mean", "score", missing=True)
+        between(state, -VAST, VAST, "part", "ring")
+        between(state, -VAST, math.inf, "bands", "limits", "last", "best")
+        between(state, 0, 4.0 * LARGEST, "sd", missing=True)
+        between(state, -_SKEWED, _SKEWED, "skew", missing=True)
+        known: Bools = np.isfinite(state.bands[1])
+        count, ones = state.sums[0], self._one * (state.sums[1] + state.sums[0] * state.first)
+        missing = np.isnan(state.mean) | np.isnan(state.sd) | np.isnan(state.skew)
+        agree(np.where(known, ~missing & (count >= self.smallest_reference), count < state.due), "no whole reference")
+        agree((state.windows == 0) | np.isfinite(state.best), "windows of which none is the best")
+        open_errors = ~known & state.binary & (count > 0.0)
+        agree(~open_errors | ((ones >= 0.0) & (ones <= count)), "more errors than values")
 
     def learn(self, references: Sequence[Floats]) -> RollingState:
         """Return the fresh state; `EmptyWindow` where no window could ever pass the limit."""
