@@ -140,6 +140,44 @@ def test_saved_anywhere_it_goes_on_the_same(at):
     same_counts(TableSketch.load(sketch(rows).save()), sketch(rows))
 
 
+CONSTANT = {
+    "one value": np.ones(100),
+    "one row": np.array([3.0]),
+    "zeros": np.zeros(8),
+    "widths lost": np.full(9, -1e300),
+}
+
+
+@pytest.mark.parametrize("kind", CONSTANT)
+def test_a_window_compared_with_a_constant_column_is_saved_and_goes_on(kind):
+    values = CONSTANT[kind]
+    reference = sketch({"x": values, "y": np.arange(len(values))})
+    parts = [reference.fresh(), TableSketch.load(reference.fresh().save())]
+    above = np.abs(values) + 1.0
+    for part in parts:
+        part.update({"x": values, "y": np.arange(len(values))})
+    assert parts[0].columns["x"].outside() == (0, 0)
+    parts[1].update({"x": above, "y": np.arange(len(values))})
+    both = TableSketch.load(parts[0].save()).merge(TableSketch.load(parts[1].save()))
+    assert TableSketch.load(both.save()).save() == both.save()
+    assert both.columns["x"].outside() == (len(values), len(values))
+    compare(reference, both)
+
+
+def test_windows_saved_with_the_guards_of_a_constant_out_of_order_are_read():
+    reference = sketch({"x": np.ones(20)})
+    today = reference.fresh()
+    today.update({"x": [1.0, 1.0, 2.0]})
+    version, packed = codec.unpack_arrays(today.save())
+    packed["0.guards"][3], packed["0.beyond"][3] = 1.0, 0  # as they were: the upper end, not the number after it
+    old = TableSketch.load(codec.pack_arrays(packed, version=version))
+    assert old.save() == today.save()
+    assert old.merge(reference.fresh()).columns["x"].outside() == (1, 1)
+    packed["0.guards"][3] = 0.5
+    with pytest.raises(Invalid, match="guards"):
+        TableSketch.load(codec.pack_arrays(packed, version=version))
+
+
 def test_bytes_that_are_no_sketch_are_refused():
     with pytest.raises(Invalid):
         TableSketch.load(b"nothing")

@@ -1,5 +1,6 @@
 """What a saved `TableSketch` holds, and that nothing else is taken for one."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -87,6 +88,7 @@ def _parts(packed: Arrays, rows_kept: int) -> Saved:
 
 
 def _number(parts: dict[str, NDArray[Any]]) -> NumberSketch:
+    parts = _in_order(parts)
     edges, below, guards, beyond = (parts[name] for name in ("edges", "below", "guards", "beyond"))
     _need(parts["whole"].shape == (3,) and parts["numbers"].shape == (4,), "no moments of a column")
     _need((parts["whole"] >= 0).all() and not parts["numbers"][3] < 0.0, "negative counts")
@@ -97,6 +99,15 @@ def _number(parts: dict[str, NDArray[Any]]) -> NumberSketch:
     _need(_rising(made.least) and len(made.least) <= KEPT, "hashes of a column")
     _need(not made.n or made.low <= made.high, "values without a range")
     return made
+
+
+def _in_order(parts: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the arrays with the last guard as it is now: of a constant column it was the upper end itself."""
+    guards, beyond = parts["guards"], parts["beyond"]
+    if guards.shape != (4,) or beyond.shape != (4,) or not guards[3] < guards[2] == math.nextafter(guards[3], math.inf):
+        return parts
+    at = [0, 1, 2, 2]
+    return parts | {"guards": guards[at], "beyond": beyond[at]}
 
 
 def _label(parts: dict[str, NDArray[Any]]) -> LabelSketch:

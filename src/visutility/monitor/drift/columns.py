@@ -83,8 +83,8 @@ class NumberSketch:
         """Return an empty sketch with the same edges, guarded by the range of this one."""
         guards = self.guards
         if self.n:
-            wide = self.high - self.low
-            guards = np.array([self.low - wide, self.low, math.nextafter(self.high, math.inf), self.high + wide])
+            wide, above = self.high - self.low, math.nextafter(self.high, math.inf)
+            guards = np.array([self.low - wide, self.low, above, max(above, self.high + wide)])
         return NumberSketch(
             self.edges, np.zeros_like(self.below), guards=guards, beyond=np.zeros(len(guards), np.int64)
         )
