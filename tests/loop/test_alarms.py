@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+import tiny
 from scenario import EVENT_AT, MODEL, POLICY, add_labels, bad_events, settings, trained
 
 from visutility.cli.show import plain
@@ -483,6 +484,22 @@ def test_an_alarm_counts_as_true_where_the_gate_measured_that_the_champion_is_wo
         project.alarms.judge(one.followed.id, "true", why="nobody did")
         (rate,) = project.alarms.rates()  # what the gate measured is gone: a person's word counts alone
         assert (rate.confirmed, rate.report.true) == (0, 1)
+
+
+@pytest.mark.slow
+def test_what_the_gate_measured_of_another_version_says_nothing_of_the_alarm(tmp_path):
+    """Version 1 is as good as ever, but a bad version 2 was promoted before the run began: it is what was measured."""
+    with trained(tmp_path / "home", clock=SimulatedClock(EVENT_AT), labels=False) as project:
+        project.train(MODEL, "tiny:recipe", tiny.rows(1, 5000, 120, shifted=True), policy=POLICY)
+        project.work()
+        project.monitor.ingest(*bad_events(2))
+        project.promote(MODEL, 2, expected=1, why="it looks good")
+        add_labels(tmp_path / "home", shifted=False)
+        project.work()
+        (one,) = project.alarms.incidents()
+        assert (one.followed.version, one.followed.short) == (1, f"promoted {MODEL}:3")
+        (rate,) = project.alarms.rates()
+        assert (rate.confirmed, rate.report.true, rate.report.open) == (0, 0, len(one.alarms))
 
 
 @pytest.mark.slow

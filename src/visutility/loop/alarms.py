@@ -31,7 +31,7 @@ from visutility.monitor.stats import mean_upper
 from visutility.store import audit
 from visutility.store.blobs import Blobs
 from visutility.store.engine import Store, Tx
-from visutility.store.schema import alarm_judgement, gate_report
+from visutility.store.schema import alarm_judgement, gate_report, model_version
 
 CONFIRM_LEVEL: Final = 0.01  # the chance that a champion which is no worse than it was is called worse
 _COVERS = 500  # rows that one audit event covers at most
@@ -245,14 +245,16 @@ def _values_since(connection: Connection, stream: Stream, found: Found, stopped:
 
 
 def _confirmed(connection: Connection, blobs: Blobs, history: _History) -> set[str]:
-    """Return the alarms whose retrain run passed the gate, and measured that the champion had become worse."""
+    """Return the alarms whose retrain run passed the gate, and measured that the version that alarmed had become
+    worse: another one may have been made champion before the run began.
+    """
     sure = set()
     for found in history.verdicts.values():
         after = found.followed
         if after is None or after.run is None or after.gate != "pass":
             continue
         stream = history.streams[found.watch]
-        seen = _measured(connection, blobs, after.run)
+        seen = _measured(connection, blobs, after.run, stream.version)
         if seen is None:
             continue
         fresh, old = (of_rows(part, stream.metric) for part in seen)
@@ -261,9 +263,19 @@ def _confirmed(connection: Connection, blobs: Blobs, history: _History) -> set[s
     return sure
 
 
-def _measured(connection: Connection, blobs: Blobs, run_id: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    """Return what the gate measured of the champion on fresh rows and on old ones; None where that cannot be read."""
-    evidence = connection.execute(select(gate_report.c.evidence).where(gate_report.c.run_id == run_id)).scalar()
+def _measured(
+    connection: Connection, blobs: Blobs, run_id: str, version: int
+) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Return what a run's gate measured of the champion on fresh rows and on old ones.
+
+    None where the champion was another version, and where that cannot be read.
+    """
+    measured = (
+        select(gate_report.c.evidence)
+        .join(model_version, model_version.c.id == gate_report.c.champion_id)
+        .where(gate_report.c.run_id == run_id, model_version.c.number == version)
+    )
+    evidence = connection.execute(measured).scalar()
     try:
         seen = loads(blobs.get(loads(evidence)["measured"])) if evidence else {}
     except (VisuTilityError, KeyError):
