@@ -258,6 +258,29 @@ def test_saved_anywhere_it_goes_on_the_same():
         settings.load(b"nothing")
 
 
+@pytest.mark.parametrize("kind", ["u1", "i4", "i8", "u8"])
+@pytest.mark.parametrize("each", [False, True])
+def test_counts_of_any_whole_kind_are_counts(kind, each):
+    settings = StreamFDR()
+    count = np.array([5, 5], kind) if each else np.dtype(kind).type(5)
+    state, wanted = settings.init(2), settings.init(2)
+    for raised in ([True, False], [False, False]):
+        state, _ = settings.update(state, [1.0, 2.0], count, raised)
+        wanted, _ = settings.update(wanted, [1.0, 2.0], 5, raised)
+    assert settings.save(state) == settings.save(wanted)
+    assert settings.save(settings.load(settings.save(state))) == settings.save(state)
+
+
+def test_evidence_saved_with_counts_as_floats_is_read():
+    settings = StreamFDR()
+    state, _ = settings.update(settings.init(2), [1.0, 2.0], 5, [True, False])
+    floats = replace(state, seen=state.seen.astype(float), since=state.since.astype(float))
+    assert settings.save(settings.load(settings.save(floats))) == settings.save(state)
+    for wrong in (5.5, np.nan, np.inf, 1e300):
+        with pytest.raises(Invalid, match="no evidence: seen"):
+            settings.load(settings.save(replace(floats, seen=np.array([wrong, 5.0]))))
+
+
 def test_what_cannot_be_evidence_is_refused_and_changes_nothing():
     settings = StreamFDR()
     state = settings.init(2)
@@ -269,6 +292,7 @@ def test_what_cannot_be_evidence_is_refused_and_changes_nothing():
         ([1.0, np.inf], 1, None),
         ([1.0, 1.0], -1, None),
         ([1.0, 1.0], 1.5, None),
+        ([1.0, 1.0], np.uint64(2**63), None),
         ([1.0, 1.0], [1, 1, 1], None),
         ([1.0, 1.0], 1, [True]),
     ):

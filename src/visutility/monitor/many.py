@@ -6,14 +6,14 @@ stream, made from the scores of an e-detector. `docs/many-streams.md` has the pr
 
 import math
 from dataclasses import asdict, dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, StreamNotFound
-from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, copy, streams
+from visutility.monitor.state import MANY, Bools, Floats, Ints, StreamState, arrays, copy, streams
 
 FORMAT = 1
 _OLDEST = 2**62  # values of a stream
@@ -122,11 +122,13 @@ class StreamFDR:
                 f"scores {score.shape}, alarm {raised.shape} and values {count.shape} for {n} streams",
                 hint="pass one score a stream, in the order of their rows",
             )
-        if not (np.isfinite(score) & (score >= 0.0)).all() or (count < 0).any() or count.dtype.kind not in "iu":
+        whole = count.dtype.kind in "iu" and not ((count < 0) | (count > MANY)).any()
+        if not whole or not (np.isfinite(score) & (score >= 0.0)).all():
             raise InvalidObservation(
                 "a score is negative or not finite, or a count is not a whole number of 0 or more",
                 hint="use the scores of an e-detector, such as eprocess, and how many values each stream had",
             )
+        count = count.astype(np.int64)  # with unsigned ones sums would be floats
         seen, since = state.seen + count, state.since + count
         with np.errstate(divide="ignore"):
             logs = np.log(score)
@@ -170,7 +172,7 @@ class StreamFDR:
                 f"evidence of {label or 'no settings'}, format {version}, was given to {codec.dumps(asdict(self))}",
                 hint="load it with the settings that saved it, or start again with init",
             )
-        made = EvidenceState(**packed)
+        made = EvidenceState(**packed | {name: _whole(packed[name]) for name in ("seen", "since")})
         if wrong := _not_evidence(made):
             raise Invalid(f"this is no evidence: {wrong}", hint="the bytes were edited: start again with init")
         return made
@@ -179,6 +181,13 @@ class StreamFDR:
         """Return the natural logarithm of w."""
         scale = self.horizon / (math.e - 1.0)
         return np.asarray(-np.log(scale + age) - 2.0 * np.log1p(np.log1p(age / scale)))
+
+
+def _whole(count: NDArray[Any]) -> NDArray[Any]:
+    """Return counts as whole numbers where they are: they were floats once, after counts without a sign."""
+    if count.dtype == np.float64 and (np.abs(count) <= MANY).all() and (np.floor(count) == count).all():
+        return count.astype(np.int64)
+    return count
 
 
 def _not_evidence(state: EvidenceState) -> str:
