@@ -15,7 +15,9 @@ KNOTS = 6  # of each feature's piecewise linear function: quantiles on clean out
 _ABSENT = 1e-12  # a probability below this counts as this
 _FIRST = 3  # of the largest probabilities, each by itself
 _WIDE = 32  # single columns, and directions of most variance, at most
-_NEVER = 1e300  # the spread of what never varies: it says nothing
+_NEVER = 1e100  # the spread of what never varies: it says nothing
+_LEAST, _FAR = 1e-9, 1e3  # the least spread of what varies, for a mean of 0; and spreads beyond which all is one
+_DIGITS = 9  # of the logarithm of the odds
 _RIDGE, _FREE = 1e-3, 1e-9  # on the weights, and on the constant
 _ROUNDS, _CLOSE = 50, 1e-6  # of Newton's method at most, and the gain of the loss at which it ends
 _PIECE = 4096  # rows at once
@@ -24,7 +26,7 @@ _PIECE = 4096  # rows at once
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Features of outputs (n, k): f of them, scaled; calling gives 1, each, and what each is above its knots, (n, w).
+    """Features of outputs (n, k), f of them; each is scaled and bent at its knots: w functions with the constant.
 
     Of softmax vectors: the logarithms of the three largest probabilities, the entropy, the directions of most variance
     of the logits, and every class by itself where there are few. Of embeddings: the directions, and every value.
@@ -45,7 +47,7 @@ class Features:
         directions = np.linalg.svd(base - centre, full_matrices=False)[2][:_WIDE].T.copy()
         columns = _columns(clean, kind, centre, directions)
         mean, spread = columns.mean(0), columns.std(0)
-        spread[spread < 1e-9 * (1.0 + np.abs(mean))] = _NEVER
+        spread[spread < _LEAST * (1.0 + np.abs(mean))] = _NEVER
         shares = np.linspace(0.0, 1.0, KNOTS + 2)[1:-1]
         return cls(kind, centre, directions, mean, spread, np.quantile((columns - mean) / spread, shares, axis=0))
 
@@ -66,30 +68,40 @@ class Features:
         }
         for name, shape in shapes.items():
             array = getattr(self, name)
-            if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+            if array.dtype != np.float64 or array.shape != shape or not (np.abs(array) <= _NEVER).all():
                 raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
-        if k == 0 or not (self.spread > 0.0).all():
+        if k == 0 or not (self.spread >= _LEAST).all():
             raise ValueError(f"{k} columns, and spreads from {self.spread.min(initial=1.0):g} on")
-        if _columns(np.full((1, k), 1.0 / k), self.kind, self.centre, self.directions).shape[1] != f:
+        if self.columns(np.full((1, k), 1.0 / k)).shape[1] != f:
             raise ValueError(f"{f} features of {k} columns")
         return self
 
-    def __call__(self, outputs: Floats) -> Floats:
-        """Return 1, the scaled features and what each is above its knots, (n, w)."""
-        scaled = (_columns(outputs, self.kind, self.centre, self.directions) - self.mean) / self.spread
+    def columns(self, outputs: Floats) -> Floats:
+        """Return the features of outputs (n, k) before they are scaled, (n, f)."""
+        return _columns(outputs, self.kind, self.centre, self.directions)
+
+    def basis(self, columns: Floats) -> Floats:
+        """Return 1, the scaled features and what each is above its knots, (n, w), of features (n, f)."""
+        scaled = np.clip((columns - self.mean) / self.spread, -_FAR, _FAR)
         above = [np.maximum(scaled - knot, 0.0) for knot in self.knots]
         return np.hstack([np.ones((len(scaled), 1)), scaled, *above])
 
     def odds(self, outputs: Floats, weights: Floats) -> Floats:
-        """Return the logarithm of the odds of each row, (n,): some thousands at a time."""
-        pieces = [self(outputs[at : at + _PIECE]) @ weights for at in range(0, len(outputs), _PIECE)]
-        return np.concatenate([np.zeros(0), *pieces])
+        """Return the logarithm of the odds of each row, (n,): some thousands at a time.
+
+        Rounded, because sums of products differ in their last bits with the number of rows: equal outputs have equal
+        odds, however they come.
+        """
+        pieces = [
+            self.basis(self.columns(outputs[at : at + _PIECE])) @ weights for at in range(0, len(outputs), _PIECE)
+        ]
+        return np.concatenate([np.zeros(0), *pieces]).round(_DIGITS)
 
 
 class Part(NamedTuple):
-    """Outputs (n, k) that are clean (0) or corrupted (1), and the weight of a row."""
+    """Features (n, f) of outputs that are clean (0) or corrupted (1), and the weight of a row."""
 
-    outputs: Floats
+    columns: Floats
     target: float
     weight: float
 
@@ -127,9 +139,9 @@ def _loss(features: Features, parts: Sequence[Part], weights: Floats, ridge: Flo
 
 
 def _blocks(features: Features, parts: Sequence[Part]) -> Iterator[tuple[Floats, float, float]]:
-    for outputs, target, weight in parts:
-        for at in range(0, len(outputs), _PIECE):
-            yield features(outputs[at : at + _PIECE]), target, weight
+    for columns, target, weight in parts:
+        for at in range(0, len(columns), _PIECE):
+            yield features.basis(columns[at : at + _PIECE]), target, weight
 
 
 def _columns(outputs: Floats, kind: OutputKind, centre: Floats, directions: Floats) -> Floats:

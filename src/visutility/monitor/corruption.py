@@ -7,7 +7,7 @@ Estimation in Machine Learning", chapter 4), which the best test of one against 
 1933).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, final, get_args
 
@@ -36,6 +36,8 @@ MILD: tuple[tuple[str, kinds.Harm, tuple[float, ...]], ...] = (  # name, what, h
 )
 LEAST = 200  # rows of clean outputs, and of those of each corruption
 FORMAT = 1
+_STRETCHES = 20
+_LARGEST = 2.0**53  # of pixels: whole numbers are exact up to there
 _ARRAYS = ("centre", "directions", "mean", "spread", "knots")
 
 
@@ -44,20 +46,17 @@ def mild_corruptions(images: NDArray[Any], seed: int = 0) -> Iterator[tuple[str,
 
     Each has the shape and type of the images, and stays in their range. Lengths are in pixels: bring large images to
     the size that the model sees first. Raises `InvalidImage`, `EmptyWindow` for none, and `InvalidData` for values that
-    are not finite.
+    are not finite, beyond 2^53 or only true and false.
     """
-    clean = pixels.shaped(images, "reference")
-    if not len(clean):
-        raise EmptyWindow("there are no images", hint=f"give at least {LEAST} that the model was not trained on")
-    finite = np.isfinite(clean).reshape(len(clean), -1).all(1)
-    if not finite.all():
-        raise InvalidData(f"image {int(finite.argmin())} has values that are not finite", hint="leave such images out")
+    clean = _images(images)
     shape, scale = np.shape(images), pixels.Scale.of(clean)
+    most = np.iinfo(clean.dtype) if clean.dtype.kind in "iu" else np.finfo(clean.dtype)
     for name, harm, amounts in MILD:
         for by in amounts:
             bad = np.empty(clean.shape, clean.dtype)
             for piece in pixels.pieces(clean):
-                bad[piece] = scale.undo(np.clip(harm(scale.apply(clean[piece]), by, seed), 0.0, 1.0))
+                harmed = scale.undo(np.clip(harm(scale.apply(clean[piece]), by, seed), 0.0, 1.0))
+                bad[piece] = np.clip(harmed.astype(np.float64), float(most.min), float(most.max))
             yield f"{name} {by:g}", bad.reshape(shape)
 
 
@@ -74,7 +73,8 @@ class CorruptionScore:
     """What tells outputs on corrupted images from those on clean ones; call it on outputs for a score a row.
 
     `auc` says, by name of the corruption, how well: the chance that an output on a corrupted image scores above one on
-    a clean one, on rows that a score of the other rows was tried on. .5 is not at all, 1 always.
+    a clean one. A score of every other of twenty stretches of the rows was tried on the rest for that. .5 is not at
+    all, 1 always.
     """
 
     features: Features
@@ -83,24 +83,31 @@ class CorruptionScore:
 
     @classmethod
     def learn(
-        cls, clean: NDArray[Any], corrupted: Mapping[str, NDArray[Any]], *, kind: OutputKind = "softmax"
+        cls,
+        clean: NDArray[Any],
+        corrupted: Mapping[str, NDArray[Any]] | Iterable[tuple[str, NDArray[Any]]],
+        *,
+        kind: OutputKind = "softmax",
     ) -> "CorruptionScore":
         """Learn from outputs (n, k) on clean images and, by name, (m, k) on corrupted ones; each name counts alike.
 
         The images are ones that the model was not trained on; the same, in the same order, for each name. They look
-        cleaner to the score than others do, so a detector's reference window has to be of other images. Raises
-        `InvalidSetting` for another `kind`, `InvalidData` for vectors that are not finite, no probabilities or of
-        another length, and `EmptyWindow` for fewer than 200 rows, or nothing corrupted.
+        cleaner to the score than others do, so a detector's reference window has to be of other images. Images that
+        resemble their neighbours (video) are to be thinned out, or `auc` promises too much. Learning again gives the
+        same bytes with the same libraries and as many threads of theirs.
+
+        Raises `InvalidSetting` for another `kind`, `InvalidData` for vectors that are not finite, no probabilities or
+        of another length, and for names that are no text, and `EmptyWindow` for fewer than 200 rows, or nothing
+        corrupted.
         """
         if kind not in get_args(OutputKind):
             raise InvalidSetting(f"kind {kind!r} is unknown", hint=f"choose one of {list(get_args(OutputKind))}")
-        if not corrupted:
-            raise EmptyWindow("there are no outputs on corrupted images", hint="mild_corruptions makes such images")
+        given = _by_name(corrupted)
         good = _outputs(clean, "clean", kind)
-        bad = {name: _outputs(each, name, kind, good.shape[1]) for name, each in corrupted.items()}
-        features, weights = _fit(good[::2], [each[::2] for each in bad.values()], kind)
-        unseen = features.odds(good[1::2], weights)
-        auc = {name: _auc(unseen, features.odds(each[1::2], weights)) for name, each in bad.items()}
+        bad = {name: _outputs(each, name, kind, good.shape[1]) for name, each in given.items()}
+        features, weights = _fit(_half(good, 0), [_half(each, 0) for each in bad.values()], kind)
+        unseen = features.odds(_half(good, 1), weights)
+        auc = {name: _auc(unseen, features.odds(_half(each, 1), weights)) for name, each in bad.items()}
         return cls(*_fit(good, list(bad.values()), kind), auc)
 
     def __call__(self, outputs: NDArray[Any]) -> Floats:
@@ -128,17 +135,57 @@ class CorruptionScore:
             label = msgspec.convert(codec.loads(packed["label"].tobytes()), _Label)
             features = Features(label.kind, **{name: packed[name] for name in _ARRAYS}).checked()
             weights = packed["weights"]
-            if weights.dtype != np.float64 or weights.shape != (features.width,) or not np.isfinite(weights).all():
+            if weights.dtype != np.float64 or weights.shape != (features.width,) or not (np.abs(weights) < 1e9).all():
                 raise ValueError(f"weights are {weights.dtype} of shape {weights.shape}")
         except (KeyError, TypeError, ValueError) as error:
             raise Invalid(f"not a corruption score: {error}", hint="pass what save returned") from None
         return cls(features, weights, dict(label.auc))
 
 
+def _images(images: NDArray[Any]) -> NDArray[Any]:
+    """Return images that corruptions can be done to, (n, h, w[, c])."""
+    clean = pixels.shaped(images, "reference")
+    if not len(clean):
+        raise EmptyWindow("there are no images", hint=f"give at least {LEAST} that the model was not trained on")
+    if clean.dtype.kind == "b":
+        raise InvalidData("images are true and false", hint="half of the corruptions need grey: images * np.uint8(255)")
+    for at, image in enumerate(clean):
+        low, high = image.min(), image.max()
+        if not (low >= -_LARGEST and high <= _LARGEST):  # not finite ones neither
+            words = f"image {at} has values from {low} to {high}"
+            raise InvalidData(
+                words, hint=f"finite ones of at most {_LARGEST:g} can be corrupted: leave such images out"
+            )
+    return clean
+
+
 def _fit(good: Floats, bad: list[Floats], kind: OutputKind) -> tuple[Features, Floats]:
     features = Features.fit(good, kind)
-    parts = [Part(good, 0.0, 0.5 / len(good)), *(Part(each, 1.0, 0.5 / len(bad) / len(each)) for each in bad)]
+    parts = [Part(features.columns(good), 0.0, 0.5 / len(good))]
+    parts += [Part(features.columns(each), 1.0, 0.5 / len(bad) / len(each)) for each in bad]
     return features, regress(features, parts)
+
+
+def _half(rows: Floats, which: int) -> Floats:
+    """Return every other of twenty stretches of the rows: neighbours, which may resemble each other, stay together."""
+    some: Floats = rows[np.arange(len(rows)) * _STRETCHES // len(rows) % 2 == which]
+    return some
+
+
+def _by_name(corrupted: Any) -> dict[str, NDArray[Any]]:
+    """Return what was given by name, as a mapping or as pairs."""
+    try:
+        found = dict(corrupted)
+    except (TypeError, ValueError):
+        raise InvalidData(
+            f"corrupted is a {type(corrupted).__name__}", hint="pass outputs by name: {'noise': predict(noisy)}"
+        ) from None
+    if not found:
+        raise EmptyWindow("there are no outputs on corrupted images", hint="mild_corruptions makes such images")
+    for name in found:
+        if not isinstance(name, str) or not name.isprintable():
+            raise InvalidData(f"a corruption is named {name!r}", hint="name each with a text that can be printed")
+    return found
 
 
 def _outputs(
