@@ -226,6 +226,8 @@ def test_a_reference_window_teaches_a_clocked_detector_nothing():
     promise = detector.promise(600)
     assert "24 parts of the season (day, UTC)" in promise
     assert "600 values without times, nothing is learnt" in promise
+    assert "whatever these are, at times that do not depend on the values: the mean time" in promise
+    assert "at times" not in Seasonal().promise(600)
     assert "3600 seconds" not in promise
     assert "3600 seconds, Europe/Berlin" in replace(detector, season=3600, zone="Europe/Berlin").promise(0)
 

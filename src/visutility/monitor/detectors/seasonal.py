@@ -111,17 +111,18 @@ class Seasonal(StepDetector[SeasonalState]):
 
     def promise(self, reference_size: int) -> str:
         """Return the theorem in words."""
-        which, window = "season", f", those of the reference window ({reference_size}) included,"
+        which, window, when = "season", f", those of the reference window ({reference_size}) included,", ""
         if self.season is not None:
             named = self.season if isinstance(self.season, str) else f"{self.season:g} seconds"
             which = f"season ({named}, {self.zone})"
             window = f" (of the reference window, {reference_size} values without times, nothing is learnt)"
+            when = ", at times that do not depend on the values"
         return (
             f"As long as the values of each of the {self.phases} parts of the {which}{window} "
             f"are independent draws from that part's one distribution without ties, "
-            f"whatever these are: the mean time to a false alarm is at least {self.arl:g} values, and a false alarm "
-            f"within any T values of a start has probability at most T/{self.arl:g}, on average over what is learnt, "
-            f"however often it is read. A theorem (see the detector ranks)."
+            f"whatever these are{when}: the mean time to a false alarm is at least {self.arl:g} values, and a false "
+            f"alarm within any T values of a start has probability at most T/{self.arl:g}, on average over what is "
+            f"learnt, however often it is read. A theorem (see the detector ranks)."
         )
 
     def oriented(self, values: Floats) -> Floats:
