@@ -121,6 +121,7 @@ WATCHED = {  # detector -> three streams of what it is for
     "cusum": MIXED,
     "dependent": ERRORS.astype(np.float64),
     "e-detector": MIXED,
+    "eprocess": MIXED,
     "glr": MIXED,
     "page_hinkley": MIXED,
     "ranks": SCORES,

@@ -19,7 +19,7 @@ from visutility.monitor.blocks import BLOCK, Closed, Singles, block_sums, dense,
 from visutility.monitor.detector import AbstractDetector, Level, Values, Verdict, Verdicts
 from visutility.monitor.loops import ENOUGH, Loops, compiled
 from visutility.monitor.ranges import ends, scaled, unscaled
-from visutility.monitor.state import Bools, Floats, Ints, join, put, take
+from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, agree, between, join, put, take
 from visutility.monitor.universal import BETS, TILTS, EProcessState
 
 _PIECE = 32_768  # streams at a time: their evidence fits the cache
@@ -111,6 +111,22 @@ class EProcess(AbstractDetector[EProcessState]):
         part = take(work, np.array([row]))
         universal.go_back(part)
         put(work, np.array([row]), part)
+
+    def check(self, state: EProcessState) -> None:
+        """Refuse what no stream comes to."""
+        between(state, 0, BLOCK, "part")
+        between(state, 0, 2**31 - 1, "blocks", "due", "base_blocks", "kept_blocks")
+        between(state, 0, MANY, "total", "base_total", "kept_total")
+        between(state, 1e-13, 1.0 - 1e-13, "rate")
+        between(state, -VAST, VAST, "fit", "kept_fit")
+        between(state, 0, 3e38, "wealth", "regret")
+        between(state, 0, 1, "scale")
+        agree(state.due > state.blocks, "a rate that should have moved on")
+        agree((state.base_blocks <= state.kept_blocks) & (state.kept_blocks <= state.blocks), "a base that is to come")
+        for blocks, sums in ((state.blocks, state.total), (state.kept_blocks, state.kept_total)):
+            total = sums - state.base_total
+            rest = (blocks - state.base_blocks) * float(BLOCK) - total
+            agree((total >= 0.0) & (rest >= 0.0), "more than all values")
 
     def scores(self, state: EProcessState) -> Floats:
         """Return what the bets have won, from 0 to `arl`, less the regret when last looked at."""
