@@ -113,8 +113,8 @@ def unpack_arrays(data: bytes) -> "tuple[int, dict[str, NDArray[Any]]]":
     """Return (version, arrays) as `pack_arrays` got them. Raises `Invalid` for other bytes, or for damaged ones."""
     import numpy as np
 
-    body = data[:-4]
-    if not body.startswith(_MARK) or zlib.crc32(body).to_bytes(4, "little") != data[-4:]:
+    body = memoryview(data)[:-4]  # not copied
+    if body[: len(_MARK)] != _MARK or zlib.crc32(body).to_bytes(4, "little") != data[-4:]:
         raise Invalid(f"not packed arrays: {len(data)} bytes", hint="the bytes were cut or edited")
     at = len(_MARK) + 4
     end = at + int.from_bytes(body[len(_MARK) : at], "little")
