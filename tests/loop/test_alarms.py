@@ -18,7 +18,7 @@ from visutility.core.clock import SimulatedClock
 from visutility.core.errors import Invalid, NotFound
 from visutility.core.rng import rng
 from visutility.core.wire import MetricsEvent
-from visutility.loop import Policy, Project, Watch
+from visutility.loop import Policy, Project, Watch, watches
 from visutility.loop.alarm_rows import read_streams, read_verdicts, story
 from visutility.loop.alarms import CONFIRM_LEVEL, became_worse
 from visutility.loop.incidents import QUIET
@@ -386,6 +386,59 @@ def test_values_and_alarms_after_a_true_one_are_left_out_until_the_watch_stops(p
     send(project, [0.0] * 500)  # it is watched again, and nobody says that it is worse
     (again,) = project.alarms.rates()
     assert again.report.values - rate.report.values == 500
+
+
+def watched_anew(project):
+    project.watch(MODEL, POLICY, reference=REFERENCE)
+
+
+def moved_and_back(project):
+    project.promote(MODEL, 2, expected=1, why="a better one")
+    project.rollback(MODEL, why="it was not")
+
+
+@pytest.mark.parametrize("again", [watched_anew, moved_and_back])
+@pytest.mark.parametrize("later", [-7200.0, 0.0, 60.0])
+def test_no_clock_makes_a_true_alarm_excuse_what_came_after_its_watch_was_stopped(tmp_path, clock, again, later):
+    with make(tmp_path, clock, MODEL) as project:
+        send(project, *[GOOD] * 30, *[BAD] * 2)
+        project.alarms.judge(project.alarms.incident("1").alarms[0].id, "true", why="the lens was dirty")
+        before = project.alarms.rates()[0].report.values
+        again(project)
+    moved = SimulatedClock(clock.now() + timedelta(seconds=later))
+    with Project.open(settings=settings(tmp_path), clock=moved) as other:
+        for at in range(10):
+            event = MetricsEvent(id=f"{at}", model=MODEL, version=1, metric="error", values=GOOD, at=clock.now())
+            other.monitor.ingest(event)
+        assert other.alarms.rates()[0].report.values == before + 100
+
+
+def test_what_old_rows_do_not_say_is_told_by_their_times_and_by_the_next_alarm(tmp_path, clock, monkeypatch):
+    """Events of older versions do not say where the streams ended."""
+    monkeypatch.setattr(watches.audit, "append", without_ends(watches.audit.append))
+    with make(tmp_path, clock, MODEL) as project:
+        send(project, *[GOOD] * 30, *[BAD] * 2)
+        project.alarms.judge(project.alarms.incident("1").alarms[0].id, "true", why="the lens was dirty")
+        before = project.alarms.rates()[0].report.values
+        clock.advance(60)
+        watched_anew(project)
+        send(project, *[GOOD] * 10)
+        assert project.alarms.rates()[0].report.values == before + 100
+    early = SimulatedClock(clock.now() - timedelta(hours=2))
+    with Project.open(settings=settings(tmp_path), clock=early) as other:
+        send(other, *[GOOD] * 10)
+        assert other.alarms.rates()[0].report.values == before + 100  # too few, and never too many
+        send(other, *[BAD] * 6)
+        first = next(one for one in other.alarms.incidents() if not one.closed).alarms[0].position // 10 * 10
+        assert first in range(520, 580)
+        assert other.alarms.rates()[0].report.values == before + 100 + 580 - first
+
+
+def without_ends(append):
+    def appended(tx, kind, *rest, after, **more):
+        return append(tx, kind, *rest, after={name: after[name] for name in after if name != "ends"}, **more)
+
+    return appended
 
 
 def test_a_person_may_call_a_later_alarm_false(project):

@@ -96,7 +96,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One thing that happened to watches. `at` never runs backwards; (`at`, `order`) sorts."""
+    """One thing that happened to watches. `at` never runs backwards; (`at`, `order`) sorts.
+
+    A start that stopped all other watches of its model has `ends`: where the model's streams ended then, by metric, as
+    far as it was stored.
+    """
 
     at: str
     order: float
@@ -104,6 +108,7 @@ class Turn:
     watches: tuple[str, ...]
     verdict: str = ""
     words: str = ""
+    ends: Mapping[str, int] | None = None
 
 
 def read_streams(connection: Connection) -> dict[str, Stream]:
@@ -210,7 +215,7 @@ def story(connection: Connection, streams: Mapping[str, Stream], verdicts: Mappi
             kind: Kind = "alarm" if found.level == "alarm" else "warning"
             turns.append(Turn(latest, event.seq, kind, (found.watch,), found.id))
             continue
-        started = _started(event, streams)
+        started, ends = _started(event, streams), None
         if event.kind in _MOVES:
             model_id, keep = event.after["alias"]["model_id"], event.after["alias"]["number"]
             stays = [one for one in active.get(model_id, ()) if streams[one].version == keep]
@@ -221,13 +226,14 @@ def story(connection: Connection, streams: Mapping[str, Stream], verdicts: Mappi
             first, model_id = streams[started[0]], streams[started[0]].model_id
             together = event.kind == "watch.started" and began == (event.seq - 1, model_id)
             stays = active.get(model_id, []) if together else []
+            ends = None if together else event.after.get("ends", {})
             words = f"{first.model}:{first.version} is watched from then on"
             began = (event.seq, model_id)
         stopped = tuple(one for one in active.get(model_id, ()) if one not in (*stays, *started))
         if stopped:
             turns.append(Turn(latest, event.seq, "stop", stopped, words=words))
         if started:
-            turns.append(Turn(latest, event.seq, "start", tuple(started)))
+            turns.append(Turn(latest, event.seq, "start", tuple(started), ends=ends))
         active[model_id] = [*stays, *started]
     return turns
 

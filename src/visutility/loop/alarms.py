@@ -5,7 +5,7 @@ Incidents are made anew from the stored rows each time (`loop.incidents`); a jud
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, final
 
 import numpy as np
@@ -201,13 +201,16 @@ def _rate(
     watches: Sequence[Stream],
     confirmed: set[str],
 ) -> PromisedRate:
-    own, repeated, by_gate, stretches = OwnRate(arl), 0, 0, _stretches(history.turns)
+    own, repeated, by_gate = OwnRate(arl), 0, 0
+    stretches = _stretches(history)
     own.watched(sum(one.seen for one in watches))  # all first: an alarm is never taken for earlier than it was
     for stream in watches:
         excused = 0
-        for alarms, stopped in stretches.get(stream.id, ()):
+        for stretch in stretches[stream.model_id]:
             true = False
-            for found in (history.verdicts[one] for one in alarms):
+            for found in (history.verdicts[one] for one in stretch.alarms):
+                if found.watch != stream.id:
+                    continue
                 said = None if found.judged is None else found.judged.judgement
                 if said is None and found.id in confirmed:
                     said, by_gate = "true", by_gate + (not true)
@@ -219,29 +222,54 @@ def _rate(
                     own.judge(found.id, "true" if said == "true" else "false")
                 if said == "true":
                     true = True
-                    excused += _values_since(connection, stream, found, stopped)
+                    excused += _values_since(connection, stream, found, stretch)
         own.excuse(min(excused, stream.seen))
     return PromisedRate(detector, arl, len(watches), repeated, by_gate, own.report())
 
 
-def _stretches(turns: Sequence[Turn]) -> dict[str, list[tuple[list[str], str]]]:
-    """Return the alarms of each stretch in which a watch was at work, and when that ended ("": not yet), by watch."""
-    found: dict[str, list[tuple[list[str], str]]] = {}
-    for turn in turns:
-        for one in turn.watches:
-            if turn.kind == "start":
-                found.setdefault(one, []).append(([], ""))
-            elif turn.kind == "alarm":
-                found[one][-1][0].append(turn.verdict)
-            elif turn.kind == "stop":
-                found[one][-1] = (found[one][-1][0], turn.at)
+@dataclass(slots=True)
+class _Stretch:
+    """The time in which the same watches of a model were at work. `end` is where its streams ended, by metric.
+
+    `sure` names the metrics of which that was stored; for others it is what later stretches say: not after that.
+    `stopped` is "" while it lasts.
+    """
+
+    alarms: list[str] = field(default_factory=list)
+    end: dict[str, int] = field(default_factory=dict)
+    sure: frozenset[str] = frozenset()
+    stopped: str = ""
+
+
+def _stretches(history: _History) -> dict[str, list[_Stretch]]:
+    """Return the stretches of each model, in order."""
+    found: dict[str, list[_Stretch]] = {one.model_id: [] for one in history.streams.values()}
+    for turn in history.turns:
+        of = found[history.streams[turn.watches[0]].model_id]
+        if turn.ends is not None:
+            if of:
+                of[-1].stopped, of[-1].end, of[-1].sure = turn.at, dict(turn.ends), frozenset(turn.ends)
+            of.append(_Stretch())
+        elif turn.kind == "alarm":
+            of[-1].alarms.append(turn.verdict)
+    for of in found.values():
+        later: dict[str, int] = {}
+        for stretch in reversed(of):
+            stretch.end = {**later, **stretch.end}
+            later = dict(stretch.end)
+            for alarm in (history.verdicts[one] for one in reversed(stretch.alarms)):
+                later[history.streams[alarm.watch].metric] = alarm.chunk
     return found
 
 
-def _values_since(connection: Connection, stream: Stream, found: Found, stopped: str) -> int:
+def _values_since(connection: Connection, stream: Stream, found: Found, stretch: _Stretch) -> int:
     """Return how many values a watch had after an alarm, until it was stopped."""
-    later = values_after(connection, stream, found.chunk)
-    return found.left + sum(int(row.n) for row in later if not stopped or row.received_at <= stopped)
+    count, end = found.left, stretch.end.get(stream.metric, math.inf)
+    by_time = stretch.stopped and stream.metric not in stretch.sure
+    for row in values_after(connection, stream, found.chunk):
+        if row.first_position < end and not (by_time and row.received_at > stretch.stopped):
+            count += int(row.n)
+    return count
 
 
 def _confirmed(connection: Connection, blobs: Blobs, history: _History) -> set[str]:

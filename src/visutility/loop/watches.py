@@ -44,15 +44,15 @@ def start_watches(
     The detectors raise `EmptyWindow` or `InvalidObservation` for a reference they cannot learn from, as does a
     tolerance for one that is not in [0, 1].
     """
-    tx.execute(_STOP, {"model": model_id, "now": tx.now()})
+    ends = _stop(tx, model_id, [one.metric for one in watches])
     started = []
     for one in watches:
         detector = make_detector(one.detector, **one.settings)
         state = detector.init([reference])
         learnt = detector.learnt(state, 0) | {"rows": len(reference), "mean": float(reference.mean())}
         if one.tolerance is not None:
-            start = tx.execute(_END, {"model": model_id, "metric": one.metric}).scalar() or 0
-            learnt |= {"tolerance": one.tolerance, "start": start, **msgspec.structs.asdict(Normal.of(reference))}
+            learnt |= {"tolerance": one.tolerance, "start": ends[one.metric]}
+            learnt |= msgspec.structs.asdict(Normal.of(reference))
         watch_id = tx.new_id()
         tx.execute(
             insert(watch),
@@ -77,7 +77,12 @@ def start_watches(
             f"{name}:{version}/{one.metric}",
             by=by,
             why=why,
-            after={"detector": one.detector, "learnt": learnt, "promise": detector.promise(len(reference))},
+            after={
+                "detector": one.detector,
+                "learnt": learnt,
+                "promise": detector.promise(len(reference)),
+                "ends": ends,
+            },
             covers=[("watch", (watch_id,))],
         )
         started.append(watch_id)
@@ -122,7 +127,16 @@ def resume_watches(
     wanted = [newest.get((one.metric, one.detector, dumps(one.settings), one.tolerance)) for one in watches]
     if None in wanted:
         return False
-    tx.execute(_STOP, {"model": model_id, "now": tx.now()})
+    ends = _stop(tx, model_id, [one.metric for one in watches])
     tx.execute(update(watch).where(c.id.in_(wanted)).values(status="active", updated_at=tx.now()))
-    audit.append(tx, "watch.resumed", f"{name}:{version}", by=by, why=why, after={"watches": wanted})
+    audit.append(tx, "watch.resumed", f"{name}:{version}", by=by, why=why, after={"watches": wanted, "ends": ends})
     return True
+
+
+def _stop(tx: Tx, model_id: str, metrics: Sequence[str]) -> dict[str, int]:
+    """Stop a model's watches. Returns where its streams of these metrics and of what was watched end, by metric."""
+    c = watch.c
+    watched = tx.execute(select(c.metric).where(c.model_id == model_id, c.status == "active")).scalars()
+    every = sorted({*metrics, *watched})
+    tx.execute(_STOP, {"model": model_id, "now": tx.now()})
+    return {one: tx.execute(_END, {"model": model_id, "metric": one}).scalar() or 0 for one in every}
