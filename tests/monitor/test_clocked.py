@@ -102,6 +102,24 @@ def test_parts_that_still_learn_leave_what_others_have_won():
     assert 96 < state.count[0, 0] < 192
 
 
+@pytest.mark.parametrize("learnt", [0, 120])
+def test_values_of_parts_that_still_learn_do_not_dilute_the_evidence(learnt):
+    """By night there is no bet yet: neither with fewer than 96 values, nor with ranks that nothing is staked on."""
+    draw = rng(0, "diluted")
+    detector = Seasonal(season="day", phases=2, learning=200)
+    before, after = draw.standard_normal(1000 + learnt), 1.5 + draw.standard_normal(40)
+    state, _ = detector.update(detector.init(1), before, at=np.where(np.arange(len(before)) < 1000, 0, DAY // 2))
+    alone, _ = detector.update(state, after, at=0.0)
+    mixed, _ = detector.update(state, np.repeat(after, 2), at=np.tile([0, DAY // 2], 40))
+    wanted, found = detector.evidence(alone), detector.evidence(mixed)
+    assert wanted["rank_since"] > 0.75
+    assert found["rank_since"] == pytest.approx(wanted["rank_since"], abs=0.03)
+    later = max(wanted["since"] - len(before), 0)
+    assert found["since"] == wanted["since"] + later
+    assert found["values_since"] == wanted["values_since"] + 40 - later
+    assert (found["value_since"] == found["baseline_median"] == 0.0) == (not learnt)
+
+
 @pytest.mark.slow
 def test_the_promise_holds_where_parts_differ_in_everything_and_learn_at_their_own_pace():
     """By day exponential, by night, a third as often, lognormal about -5: the theorem holds. An alarm within

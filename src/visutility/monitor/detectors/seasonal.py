@@ -191,7 +191,12 @@ class Seasonal(StepDetector[SeasonalState]):
         return state.score.copy()
 
     def evidence(self, state: SeasonalState, stream: int = 0) -> dict[str, float]:
-        """Return what `ranks` does for the part of the season that the last value fell in, and that part's number."""
+        """Return what `ranks` does for the part of the season that the last value fell in, and that part's number.
+
+        `values_since` counts the values of all parts. By the clock a value whose part still learns counts in
+        `rank_since` as the mean of those before it; `value_since` and `baseline_median` are 0 as long as the part of
+        the last value has fewer than 96 values.
+        """
         rows = np.array([stream])
         phase = self._phase(state, rows, back=1)
         return {**self._inner().evidence(_gather(state, phase, rows)), "phase": float(phase[0])}
@@ -228,6 +233,7 @@ def _beside(inner: Ranks, part: RankState, values: Floats) -> tuple[NDArray[np.i
     """
     learns = np.flatnonzero(part.count < part.hold)
     won = {name: _array(part, name)[..., learns] for name in _WON}
+    won |= _onward(part, learns)
     part.hold[learns], part.eased[learns] = 0, 0.0
     levels, _, limits = inner.step(part, values)
     levels[learns] = Level.OK
@@ -235,6 +241,14 @@ def _beside(inner: Ranks, part: RankState, values: Floats) -> tuple[NDArray[np.i
     for name, array in won.items():
         _array(part, name)[..., learns[still]] = array[..., still]
     return levels, part.score.copy(), limits
+
+
+def _onward(part: RankState, rows: Ints) -> dict[str, NDArray[Any]]:
+    """Return since when ranks are summed and their sum, after a value in these rows that counts as the mean before."""
+    position, since, total = part.seen[rows], part.since[rows], part.total[rows]
+    under_way = (part.best[rows] > 1.0) & (position > since)
+    mean = np.clip(total / np.maximum(position - since, 1), -0.5, 0.5)
+    return {"since": np.where(under_way, since, position), "total": np.where(under_way, total + mean, 0.0)}
 
 
 def _array(state: StreamState, name: str) -> NDArray[Any]:
