@@ -388,6 +388,43 @@ def test_values_and_alarms_after_a_true_one_are_left_out_until_the_watch_stops(p
     assert again.report.values - rate.report.values == 500
 
 
+SEVERAL = (Watch(settings={"arl": 1e4}), Watch(detector="adwin", settings={}), Watch(detector="auto", settings={}))
+
+
+def test_a_true_alarm_of_one_watch_is_believed_by_the_others_of_its_stream(tmp_path, clock):
+    """The one that misses the change gathers no values of a stream that is known to have changed."""
+    with make(tmp_path, clock, MODEL, policy=Policy(watches=SEVERAL)) as project:
+        send(project, *[GOOD] * 20, *[[1.0, 0.0, 0.0, 0.0, 0.0] * 2] * 60)
+        alarms = sorted(project.alarms.incidents()[0].alarms, key=lambda one: one.position)
+        project.alarms.judge(alarms[0].id, "true", why="the lens was dirty")
+        missed, found = project.alarms.rates()
+        assert (missed.detector, missed.report.true, missed.report.open) == ("auto", 0, 0)
+        assert (found.detector, found.report.true, found.report.open) == ("e-detector", 0, 0)  # adwin was first
+        assert found.repeated > 0
+        assert missed.report.values == found.report.values == alarms[0].position + 1 < 800
+        project.watch(MODEL, Policy(watches=SEVERAL), reference=REFERENCE)
+        send(project, *[GOOD] * 5)
+        assert [rate.report.values for rate in project.alarms.rates()] == [alarms[0].position + 51] * 2
+
+
+def test_what_two_watches_of_a_stream_say_of_a_change_is_right_twice_and_open_never(tmp_path, clock):
+    two = (Watch(settings={"arl": 1e4}), Watch(detector="glr", settings={}))
+    with make(tmp_path, clock, MODEL, policy=Policy(watches=two)) as project:
+        send(project, *[GOOD] * 20, *[BAD] * 6)
+        (one,) = project.alarms.incidents()
+        first, *others = sorted(one.alarms, key=lambda alarm: alarm.position)
+        project.alarms.judge(first.id, "true", why="the lens was dirty")
+        assert [rate.report.open for rate in project.alarms.rates()] == [0, 0]
+        assert sum(rate.repeated for rate in project.alarms.rates()) == len(others)
+        project.alarms.judge("1", "true", why="all of them are right")
+        rates = project.alarms.rates()
+        assert [rate.report.true for rate in rates] == [1, 1]
+        assert [rate.report.values for rate in rates] == [first.position + 1] * 2
+        last = next(alarm for alarm in reversed(others) if alarm.detector != first.detector)
+        project.alarms.judge(last.id, "false", why="it had been cleaned")
+        assert sum(rate.report.false for rate in project.alarms.rates()) == 1
+
+
 def watched_anew(project):
     project.watch(MODEL, POLICY, reference=REFERENCE)
 

@@ -6,7 +6,7 @@ Incidents are made anew from the stored rows each time (`loop.incidents`); a jud
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 from sqlalchemy import Connection, insert, select
@@ -33,6 +33,7 @@ from visutility.store.blobs import Blobs
 from visutility.store.engine import Store, Tx
 from visutility.store.schema import alarm_judgement, gate_report, model_version
 
+Judgements = Literal["true", "false"]
 CONFIRM_LEVEL: Final = 0.01  # the chance that a champion which is no worse than it was is called worse
 _COVERS = 500  # rows that one audit event covers at most
 
@@ -42,7 +43,7 @@ _COVERS = 500  # rows that one audit event covers at most
 class PromisedRate:
     """One promise, what was measured of it, and on what.
 
-    `repeated` alarms came after one that was true, of a stream that had changed: they are not counted. `confirmed`
+    `repeated` alarms came with or after a true one, of a stream that had changed: they are not counted. `confirmed`
     alarms count as true because of what the gate measured; people said nothing of them.
     """
 
@@ -119,7 +120,8 @@ class Alarms:
             for one in history.streams.values():
                 if one.arl is not None:
                     promises.setdefault((one.detector, one.arl), []).append(one)
-            return [_rate(connection, history, *of, promises[of], confirmed) for of in sorted(promises)]
+            counted = _counted(connection, history, confirmed)
+            return [_rate(*of, promises[of], counted) for of in sorted(promises)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,48 +195,83 @@ def _judge(tx: Tx, alarms: Sequence[StoredAlarm], judgement: str, *, by: str, wh
 # -- the measured rate -------------------------------------------------------------------------------------------------
 
 
-def _rate(
-    connection: Connection,
-    history: _History,
-    detector: str,
-    arl: float,
-    watches: Sequence[Stream],
-    confirmed: set[str],
-) -> PromisedRate:
-    own, repeated, by_gate = OwnRate(arl), 0, 0
-    stretches = _stretches(history)
-    own.watched(sum(one.seen for one in watches))  # all first: an alarm is never taken for earlier than it was
-    for stream in watches:
-        excused = 0
-        for stretch in stretches[stream.model_id]:
-            true = False
-            for found in (history.verdicts[one] for one in stretch.alarms):
-                if found.watch != stream.id:
-                    continue
-                said = None if found.judged is None else found.judged.judgement
-                if said is None and found.id in confirmed:
-                    said, by_gate = "true", by_gate + (not true)
-                if true and said != "false":
-                    repeated += 1
-                    continue
-                own.alarm(found.id, stream.id)
-                if said is not None:
-                    own.judge(found.id, "true" if said == "true" else "false")
-                if said == "true":
-                    true = True
-                    excused += _values_since(connection, stream, found, stretch)
-        own.excuse(min(excused, stream.seen))
-    return PromisedRate(detector, arl, len(watches), repeated, by_gate, own.report())
+@dataclass(slots=True)
+class _Own:
+    """What counts of one watch: alarms, each with what is said of it, and how much is left out."""
+
+    alarms: list[tuple[str, Judgements | None]] = field(default_factory=list)
+    excused: int = 0
+    repeated: int = 0
+    confirmed: int = 0
+
+
+def _rate(detector: str, arl: float, watches: Sequence[Stream], counted: Mapping[str, _Own]) -> PromisedRate:
+    rate, own = OwnRate(arl), [counted[one.id] for one in watches]
+    rate.watched(sum(one.seen for one in watches))  # all first: an alarm is never taken for earlier than it was
+    for stream, one in zip(watches, own, strict=True):
+        for alarm, said in one.alarms:
+            rate.alarm(alarm, stream.id)
+            if said is not None:
+                rate.judge(alarm, said)
+        rate.excuse(min(one.excused, stream.seen))
+    repeated, confirmed = sum(one.repeated for one in own), sum(one.confirmed for one in own)
+    return PromisedRate(detector, arl, len(watches), repeated, confirmed, rate.report())
+
+
+def _counted(connection: Connection, history: _History, confirmed: set[str]) -> dict[str, _Own]:
+    """Return what counts of each watch."""
+    own = {one: _Own() for one in history.streams}
+    for stretch in (one for of in _stretches(history).values() for one in of):
+        streams: dict[tuple[int, str], list[Found]] = {}
+        for found in (history.verdicts[one] for one in stretch.alarms):
+            of = history.streams[found.watch]
+            streams.setdefault((of.version, of.metric), []).append(found)
+        for (version, metric), alarms in streams.items():
+            true = _count(alarms, own, confirmed)
+            if true is None:
+                continue
+            values = _values_since(connection, history.streams[true.watch], true, stretch)
+            for watch in (history.streams[one] for one in stretch.watches):
+                own[watch.id].excused += values * ((watch.version, watch.metric) == (version, metric))
+    return own
+
+
+def _count(alarms: Sequence[Found], own: Mapping[str, _Own], confirmed: set[str]) -> Found | None:
+    """Count the alarms of one stream in one stretch, each for its watch. Returns the first true one.
+
+    From that one on the stream has changed, for every watch of it. Only what somebody called false counts from then
+    on, and of each watch the first alarm that is said to be true.
+    """
+    said = {one.id: _said(one, confirmed) for one in alarms}
+    true = min((one for one in alarms if said[one.id] == "true"), key=lambda one: one.position, default=None)
+    right = set()
+    for one in alarms:
+        word, of = said[one.id], own[one.watch]
+        if true is not None and one.position >= true.position and word != "false":
+            if word is None or one.watch in right:
+                of.repeated += 1
+                continue
+            right.add(one.watch)
+            of.confirmed += one.judged is None
+        of.alarms.append((one.id, word))
+    return true
+
+
+def _said(found: Found, confirmed: set[str]) -> Judgements | None:
+    if found.judged is not None:
+        return "true" if found.judged.judgement == "true" else "false"
+    return "true" if found.id in confirmed else None
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """The time in which the same watches of a model were at work. `end` is where its streams ended, by metric.
+    """A time in which the same watches of a model were at work. `end` is where its streams ended, by metric.
 
     `sure` names the metrics of which that was stored; for others it is what later stretches say: not after that.
     `stopped` is "" while it lasts.
     """
 
+    watches: set[str] = field(default_factory=set)
     alarms: list[str] = field(default_factory=list)
     end: dict[str, int] = field(default_factory=dict)
     sure: frozenset[str] = frozenset()
@@ -250,6 +287,8 @@ def _stretches(history: _History) -> dict[str, list[_Stretch]]:
             if of:
                 of[-1].stopped, of[-1].end, of[-1].sure = turn.at, dict(turn.ends), frozenset(turn.ends)
             of.append(_Stretch())
+        if turn.kind == "start":
+            of[-1].watches.update(turn.watches)
         elif turn.kind == "alarm":
             of[-1].alarms.append(turn.verdict)
     for of in found.values():
