@@ -325,6 +325,40 @@ def test_what_cannot_be_judged_is_named_with_the_next_move(project):
     assert events_of(project) == []
 
 
+def test_an_incident_is_found_by_its_number_as_it_is(project):
+    alarms = send(project, *[BAD] * 5)
+    (one,) = project.alarms.incidents()
+    assert project.alarms.incident(one.id) == one
+    assert project.alarms.judge(one.id, "true", why="the lens was dirty").changed == alarms
+    with pytest.raises(NotFound, match="there is no incident or alarm 7"):
+        project.alarms.judge(7, "true", why="x")
+
+
+@pytest.mark.parametrize(
+    ("which", "more", "said"),
+    [
+        (None, {}, "None is no incident and no alarm"),
+        (True, {}, "True is no incident and no alarm"),
+        (1.0, {}, "1.0 is no incident and no alarm"),
+        (b"1", {}, "b'1' is no incident and no alarm"),
+        ("1", {"why": None}, "the reason None is no text"),
+        ("1", {"why": 3}, "the reason 3 is no text"),
+        ("1", {"by": "  "}, "by is '  '"),
+        ("1", {"by": ""}, "by is ''"),
+        ("1", {"by": 5}, "by is 5"),
+    ],
+)
+def test_what_is_no_judgement_is_refused_by_name(project, which, more, said):
+    send(project, *[BAD] * 2)
+    with pytest.raises(Invalid, match=said) as raised:
+        project.alarms.judge(which, "true", **{"why": "x", **more})
+    assert raised.value.hint
+    assert events_of(project) == []
+    if not more:
+        with pytest.raises(Invalid, match=said):
+            project.alarms.incident(which)
+
+
 @pytest.mark.parametrize(
     "edit", ["UPDATE alarm_judgement SET judgement = 'true'", "DELETE FROM alarm_judgement WHERE number = 1"]
 )

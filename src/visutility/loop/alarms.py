@@ -87,12 +87,12 @@ class Alarms:
             found = _History.read(connection).incidents(connection).found
         return tuple(one for one in found if model is None or model == one.model)
 
-    def incident(self, which: str) -> AlarmIncident:
-        """Return an incident by its number, or by the id of one of its alarms. Raises `NotFound`."""
+    def incident(self, which: int | str) -> AlarmIncident:
+        """Return an incident by its number, or by the id of one of its alarms. Raises `NotFound` and `Invalid`."""
         with self._store.read() as connection:
             return _find(_History.read(connection).incidents(connection), which)
 
-    def judge(self, which: str, judgement: str, *, why: str, by: str | None = None) -> Judgement:
+    def judge(self, which: int | str, judgement: str, *, why: str, by: str | None = None) -> Judgement:
         """Say that the alarms of an incident (its number), or one alarm (its id), were "true" or "false".
 
         The last word counts; the words before stay in the audit log. Saying the same again changes nothing.
@@ -100,12 +100,15 @@ class Alarms:
         """
         if judgement not in ("true", "false"):
             raise Invalid(f"the judgement is {judgement!r}", hint="say true or false")
-        if not why.strip():
-            raise Invalid(f"the reason {why!r} is blank", hint="say what was found: it goes into the audit log")
+        if not isinstance(why, str) or not why.strip():
+            what = "blank" if isinstance(why, str) else "no text"
+            raise Invalid(f"the reason {why!r} is {what}", hint="say what was found: it goes into the audit log")
+        if by is not None and not (isinstance(by, str) and by.strip()):
+            raise Invalid(f"by is {by!r}", hint="say who judged, or leave it out")
         found = self.incident(which)  # before writers have to wait
         about = [one for one in found.alarms if _number(which) is not None or one.id == which]
         with self._store.write("alarms.judge") as tx:
-            changed = _judge(tx, about, judgement, by=by or self._actor, why=why)
+            changed = _judge(tx, about, judgement, by=self._actor if by is None else by, why=why)
         return Judgement(judgement, tuple(one.id for one in about), changed)
 
     def rates(self) -> list[PromisedRate]:
@@ -142,11 +145,15 @@ class _History:
         return replay([*self.turns, *quiet], self.streams, self.verdicts)
 
 
-def _number(which: str) -> int | None:
+def _number(which: int | str) -> int | None:
+    if isinstance(which, bool) or not isinstance(which, (int, str)):
+        raise Invalid(f"{which!r} is no incident and no alarm", hint="give an incident's number or an alarm's id")
+    if isinstance(which, int):
+        return which
     return int(which) if which.isascii() and which.isdigit() and len(which) < 20 else None
 
 
-def _find(incidents: Incidents, which: str) -> AlarmIncident:
+def _find(incidents: Incidents, which: int | str) -> AlarmIncident:
     number = _number(which)
     for one in incidents.found:
         if one.id == number or any(alarm.id == which for alarm in one.alarms):
