@@ -99,6 +99,8 @@ def test_a_constant_has_no_season():
         (np.ones((2, 5)), np.ones((2, 5)), InvalidObservation, "shape"),
         ([1.0, np.nan], [0.0, 1.0], InvalidObservation, "finite"),
         (["a"], [0.0], InvalidObservation, "finite"),
+        ([[1.0, 2.0], [3.0]], [0.0, 1.0], InvalidObservation, "no row of finite numbers"),
+        ([1.0, 2.0], [[0.0, 1.0], [2.0]], InvalidObservation, "times of one shape"),
         (np.ones(5), np.ones(4), InvalidObservation, "at has shape"),
         (np.ones(5), None, InvalidObservation, "without their times"),
         (np.ma.array([1.0, 2.0], mask=[True, False]), [0.0, 1.0], InvalidObservation, "masked"),

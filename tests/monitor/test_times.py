@@ -1,6 +1,6 @@
 """Times of values: what is taken for one, and which part of a season it falls in, as clocks show it somewhere."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -11,6 +11,20 @@ from visutility.core.rng import rng
 from visutility.monitor.times import Clock, offsets, seconds
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+class Lost(tzinfo):
+    """A zone that does not know its offset."""
+
+    def utcoffset(self, when):
+        return None
+
+
+class Strange(tzinfo):
+    """A zone that gives no time for its offset."""
+
+    def utcoffset(self, when):
+        return 3600
 
 
 def test_a_time_each_or_one_for_a_column_or_for_all():
@@ -56,6 +70,12 @@ def test_datetimes_of_any_zone_are_seconds_since_1970():
         ([NOON, "one"], "'one'"),
         ([NOON, None], "None"),
         ([NOON, True], "True"),
+        ([[1.0, 2.0], [3.0]], "times of one shape"),
+        ([0, 10**400], "too large"),
+        ([NOON, 10**400], "too large"),
+        ([NOON, NOON.replace(tzinfo=Lost())], "without a zone"),
+        ([NOON, NOON.replace(tzinfo=Strange())], "at has datetime"),
+        ([NOON, 2j], "2j"),
     ],
 )
 def test_what_is_no_time_is_refused(at, message):
@@ -97,7 +117,9 @@ def test_every_time_has_a_part():
     assert Clock("day", 24).part(seconds(ends, (2,))).tolist() == [0, 23]
 
 
-@pytest.mark.parametrize("season", ["month", "", 0, -5.0, float("nan"), float("inf"), True, None, [3600]])
+@pytest.mark.parametrize(
+    "season", ["month", "", 0, -5.0, float("nan"), float("inf"), True, None, [3600], np.complex128(3), 10**400]
+)
 def test_unknown_seasons_are_refused(season):
     with pytest.raises(InvalidSetting, match=r"season .* is unknown") as caught:
         Clock(season, 24)

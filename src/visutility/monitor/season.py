@@ -20,6 +20,7 @@ LEAST = 10  # days, or weeks, that the test flips
 FLIPS = 1999
 _ENOUGH = 256  # values that each part of a season learns from, by default
 _PARTS = {"day": (24, 12, 8, 6, 4, 3, 2), "week": (168, 84, 56, 42, 28, 21, 14, 7)}
+_ROW = "pass values as (n,) and their times at as (n,); leave out what is missing"
 _NAMES = {"day": "hour of the day", "week": "day of the week"}
 
 
@@ -57,11 +58,14 @@ def seasonality(values: ArrayLike, at: ArrayLike, zone: str = "UTC") -> Seasonal
     found where at most 1 in 200 flips has days agree as well. Raises `InvalidObservation`, and `EmptyWindow` for fewer
     than 10 days with values.
     """
-    array = np.asarray(unmasked(values, "the history"))
+    given = unmasked(values, "the history")
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidObservation("a history of several shapes is no row of finite numbers", hint=_ROW) from None
     if array.ndim != 1 or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise InvalidObservation(
-            f"a history of shape {array.shape} and type {array.dtype} is no row of finite numbers",
-            hint="pass values as (n,) and their times at as (n,); leave out what is missing",
+            f"a history of shape {array.shape} and type {array.dtype} is no row of finite numbers", hint=_ROW
         )
     when = seconds(at, array.shape)
     hours, weekdays = (Clock(season, parts, zone).part(when) for season, parts in (("day", 24), ("week", 7)))

@@ -62,7 +62,8 @@ class Clock:
 
     def __post_init__(self) -> None:
         given: Any = self.season
-        number = isinstance(given, int | float | np.number) and not isinstance(given, bool) and 0.0 < given <= _FAR
+        real = isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool)
+        number = real and 0.0 < given <= _FAR
         if not number and not (isinstance(given, str) and given in SEASONS):
             raise InvalidSetting(
                 f"season {given!r:.80} is unknown", hint=f"use {', '.join(SEASONS)}, or its length in seconds"
@@ -108,7 +109,12 @@ def _known(zone: object) -> None:
 
 def _numbers(at: ArrayLike) -> Floats:
     """Return times of any accepted type as seconds."""
-    array = np.asarray(at)
+    try:
+        array = np.asarray(at)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidObservation(
+            "at does not hold times of one shape", hint="pass one time for each value, or one for all of them"
+        ) from None
     if array.dtype.kind == "O":
         array = np.array([_stamp(one) for one in array.flat], np.float64).reshape(array.shape)
     if array.dtype.kind == "M":
@@ -124,12 +130,20 @@ def _numbers(at: ArrayLike) -> Floats:
 
 def _stamp(one: Any) -> float:
     """Return what one datetime, or number, is in seconds since 1970."""
-    if isinstance(one, datetime):
-        if one.tzinfo is None:
+    try:
+        if isinstance(one, datetime) and one.utcoffset() is not None:
+            return (one - _EPOCH).total_seconds()
+        if isinstance(one, int | float | np.integer | np.floating) and not isinstance(one, bool):
+            return float(one)
+    except OverflowError:
+        raise InvalidObservation(
+            "at has a number too large for a time", hint="pass seconds since 1970 UTC, within the years 1 to 9999"
+        ) from None
+    except (TypeError, ValueError):  # of a zone that does not say its offset
+        pass
+    else:
+        if isinstance(one, datetime):
             raise InvalidObservation(
                 f"at has a time without a zone: {one}", hint="say which: .replace(tzinfo=UTC), or a ZoneInfo"
             )
-        return (one - _EPOCH).total_seconds()
-    if isinstance(one, int | float | np.number) and not isinstance(one, bool):
-        return float(one)
     raise InvalidObservation(f"at has {one!r:.80}", hint="pass seconds since 1970 UTC, or datetimes with a zone")
