@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, final
+from typing import Any, Final, final
 
 import msgspec
 
@@ -50,14 +50,15 @@ class Show:
 
     def data(self, value: object) -> None:
         """Print a value as JSON."""
-        self.line(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+        sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def line(self, text: str = "") -> None:
-        """Print a line."""
-        sys.stdout.write(text + "\n")
+        """Print a line, which nobody's words can make a terminal obey."""
+        sys.stdout.write(_visible(text) + "\n")
 
     def prose(self, text: str, *, indent: str = "") -> None:
         """Print a sentence: between words where a terminal ends, on one line in a pipe. `indent` is for later lines."""
+        text = _visible(word(text))
         width = shutil.get_terminal_size().columns if self.terminal else 0
         lines = textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False) if width > 40 else [text]
         for line in lines or [""]:
@@ -85,7 +86,7 @@ class Show:
             numeric = all(isinstance(row[at], (int, float)) for row in rows)
             table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(_escaped(word(cell)) for cell in row))
+            table.add_row(*(_escaped(_visible(word(cell))) for cell in row))
         Console().print(table)
 
 
@@ -129,6 +130,14 @@ def word(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(word(inner) for inner in value) or "-"
     return str(value).replace("\t", " ").replace("\n", " ")
+
+
+_HIDDEN: Final = {at: f"\\x{at:02x}" for at in (*range(0x20), *range(0x7F, 0xA0)) if chr(at) not in "\t\n"}
+
+
+def _visible(text: str) -> str:
+    """Return a text whose control characters are spelt, as in Python; tabs and line ends stay."""
+    return text.translate(_HIDDEN)
 
 
 def _escaped(text: str) -> str:
