@@ -84,6 +84,23 @@ def test_what_is_no_time_is_refused(at, message):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "3s", "ms", "us"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_stamps_too_far_away_are_refused_in_any_unit(unit, sign):
+    """Not taken for 1970, to which they come around when their unit is changed."""
+    for power in (*range(59, 63), 62.5):
+        far = np.array([sign * int(2.0**power)], f"M8[{unit}]")
+        with pytest.raises(InvalidObservation, match="position 0"):
+            seconds(far, (1,))
+
+
+@pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"])
+def test_stamps_of_any_unit_are_seconds(unit):
+    given = np.array(["1970-01-01", "2026-06-01T12:00:00.25", "1912-03-04"], f"M8[{unit}]")
+    assert seconds(given, (3,)).tolist() == (given.astype("M8[us]").astype(np.int64) / 1e6).tolist()
+    assert seconds(given[1], (2,)).tolist() == seconds(given[1:2], (1,)).tolist() * 2
+
+
 def test_parts_are_those_of_the_calendar():
     draw = rng(0, "calendar")
     at = draw.uniform(-3e9, 9e9, 2000)

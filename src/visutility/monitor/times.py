@@ -7,7 +7,7 @@ from typing import Any, final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from visutility.core.errors import InvalidObservation, InvalidSetting
 from visutility.monitor.detector import unmasked
@@ -15,6 +15,8 @@ from visutility.monitor.state import Floats, Ints
 
 SEASONS = {"hour": 3600.0, "day": 86_400.0, "week": 604_800.0}  # in seconds
 MONDAY = 4 * 86_400.0  # seasons are counted from 5 January 1970, 0:00
+_UNITS = {"Y": 31_556_952.0, "M": 2_629_746.0, "W": 604_800.0, "D": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_UNITS |= {"ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "fs": 1e-15, "as": 1e-18}  # of datetime64, in seconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FAR = 2.6e11  # seconds: beyond the years 1 to 9999; what is given in milliseconds since 1970 is further away
 _QUARTER = 900.0  # seconds: clocks are put forward and back at quarters of an hour
@@ -118,14 +120,23 @@ def _numbers(at: ArrayLike) -> Floats:
     if array.dtype.kind == "O":
         array = np.array([_stamp(one) for one in array.flat], np.float64).reshape(array.shape)
     if array.dtype.kind == "M":
-        stamps = np.where(np.isnat(array), np.nan, array.astype("M8[us]").astype(np.int64) / 1e6)
-        return np.asarray(stamps, np.float64)
+        return _of_stamps(array)
     if array.dtype.kind not in "iuf" or (array.dtype.kind == "f" and array.dtype.itemsize < 8 and array.size):
         raise InvalidObservation(
             f"at is of type {array.dtype}",
             hint="pass seconds since 1970 UTC as int64 or float64: shorter floats are minutes off",
         )
     return np.asarray(array, np.float64)
+
+
+def _of_stamps(stamps: NDArray[Any]) -> Floats:
+    """Return datetime64 as seconds, NaN for NaT; those too far away for microseconds, about, instead of wrapped."""
+    unit, many = np.datetime_data(stamps.dtype)
+    count = stamps.astype(np.int64)
+    about = count * (many * _UNITS.get(unit, 1.0))
+    far = np.abs(about) > _FAR
+    exact = np.where(far, 0, count).astype(stamps.dtype).astype("M8[us]").astype(np.int64) / 1e6
+    return np.asarray(np.where(np.isnat(stamps), np.nan, np.where(far, about, exact)), np.float64)
 
 
 def _stamp(one: Any) -> float:
