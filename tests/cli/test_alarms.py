@@ -162,6 +162,19 @@ def on_a_terminal(columns, *words):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("columns", "lines"), [(80, 4), (120, 2)])
+def test_an_incident_that_a_run_was_refused_for_takes_few_lines(home, columns, lines):
+    """The run that is at work answers the incident before."""
+    with Project.open(settings=settings(home)) as project:
+        project.watch(MODEL, POLICY, reference=[0.0] * 95 + [1.0] * 5)
+        project.monitor.ingest(*bad_events(5, start=100))
+    shown = on_a_terminal(columns, "alarms", "list", "--home", str(home))
+    start = next(at for at, line in enumerate(shown) if line.startswith("  2 "))
+    assert "no run" in shown[start]
+    assert sum(bool(line.strip()) for line in shown[start:]) - 1 <= lines  # the last one counts what is closed
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("words", [["list"], ["list", "--all"], ["show", "1"], ["rate"]])
 def test_no_line_is_wider_than_the_terminal(home, columns, words):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from visutility.core.clock import SimulatedClock
 from visutility.core.errors import Invalid, NotFound
 from visutility.core.rng import rng
 from visutility.core.wire import MetricsEvent
+from visutility.flow import runs
 from visutility.loop import Policy, Project, Watch, watches
 from visutility.loop.alarm_rows import read_streams, read_verdicts, story
 from visutility.loop.alarms import CONFIRM_LEVEL, became_worse
@@ -85,7 +87,8 @@ def test_repeated_alarms_are_one_line_with_what_followed(project):
     assert one.opened == one.alarms[0].at < one.last_alarm == one.alarms[-1].at
     assert one.followed is one.alarms[0]  # a run says more than the refusals after it
     assert one.followed.followed.decision == "run"
-    assert one.alarms[1].short.startswith("no run: run ")
+    assert one.alarms[1].short == "no run: one is at work"
+    assert one.alarms[1].outcome == f"no run: run {one.followed.followed.run} is already at work on this model"
     assert one.judged == ""
     assert project.alarms.incidents("nobody") == ()
 
@@ -530,6 +533,17 @@ def test_a_benign_change_is_no_false_alarm(tmp_path, clock):
         assert one.alarms[0].short == "no run: data changed (benign)"
         (rate,) = project.alarms.rates()
         assert (rate.report.false, rate.report.true, rate.report.open) == (0, 0, len(one.alarms))
+
+
+def test_an_alarm_while_the_policy_cools_down_says_until_when(project):
+    send(project, *[BAD] * 2)
+    run_id = project.alarms.incident(1).followed.followed.run
+    with project.store.write("test") as tx:
+        runs.cancel(tx, run_id, by="tests", why="not now")
+    send(project, *[BAD] * 2)
+    last = project.alarms.incident(1).alarms[-1]
+    assert re.fullmatch(r"no run: cooling down until 2026-\d\d-\d\d \d\d:\d\d:\d\d UTC", last.short)
+    assert last.outcome == last.short
 
 
 def test_an_alarm_that_waits_says_so(tmp_path, clock):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, select
 
 from visutility.core.codec import loads, to_text
+from visutility.loop.policy import AT_WORK
 from visutility.monitor import make_detector
 from visutility.store import audit
 from visutility.store.schema import (
@@ -166,7 +167,8 @@ def _followed(row: Any) -> Followed | None:
     version, promoted = outcome.get("version"), bool(outcome.get("promoted", False))
     if row.run is None:
         what = {"suggest": "suggested a run", "refuse": "no run"}.get(row.decision, row.decision)
-        short, words = f"{what}: {row.reason.partition(':')[0]}", f"{what}: {row.reason}"
+        cause = "one is at work" if row.reason.endswith(AT_WORK) else row.reason.partition(": ")[0]
+        short, words = f"{what}: {cause}", f"{what}: {row.reason}"
     elif promoted:
         short = f"promoted {row.name}:{version}"
         words = f"run {row.run} {short}"

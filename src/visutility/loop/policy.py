@@ -25,6 +25,7 @@ MODES = {
 
 
 HARM_LEVEL = 0.05  # the chance that a bound on a rise is wrong, half for the reference, half for the values since
+AT_WORK = "is already at work on this model"  # how the reason ends where one run is why no other begins
 LOOKS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)  # the numbers of values that a rise is measured on
 
 
@@ -182,7 +183,7 @@ def decide(policy: Policy, seen: Situation) -> Decision:
     if seen.harm is not None and not seen.harm.starts_retrain:
         return Decision("wait" if seen.harm.kind is HarmKind.UNKNOWN else "refuse", found)
     if seen.active_run is not None:
-        return Decision("refuse", f"run {seen.active_run} is already at work on this model")
+        return Decision("refuse", f"run {seen.active_run} {AT_WORK}")
     if seen.last_trigger is not None:
         ready = seen.last_trigger + timedelta(seconds=policy.cooldown)
         if seen.now < ready:
