@@ -590,6 +590,15 @@ def test_a_champion_is_called_worse_only_beyond_doubt():
     assert not became_worse([2.0] * 150, fine, reference)
 
 
+def test_losses_between_zero_and_one_may_be_too_rare_to_be_seen():
+    """Each bound on a mean is one of two, chosen by the values: it has half of what it may err with."""
+    reference = {"rows": 150, "mean": 0.02}
+    assert not became_worse([1.0] * 9 + [0.0] * 31, [0.0] * 1000, reference)  # it would be, with twice as much
+    assert became_worse([1.0] * 10 + [0.0] * 30, [0.0] * 1000, reference)
+    rare = [0.5] + [0.0] * 999
+    assert became_worse([1.0] * 10 + [0.0] * 30, rare, reference)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.3])
 def test_a_champion_that_is_as_it_was_is_seldom_called_worse(share):
     draw = rng(0, "became-worse")

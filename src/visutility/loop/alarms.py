@@ -361,7 +361,8 @@ def became_worse(fresh: Sequence[float], old: Sequence[float], reference: Mappin
     """Return whether a metric is larger on fresh rows than it was, beyond doubt: than on old rows, and than its
     watch's reference window.
 
-    Bounds on the means are compared, each wrong with a chance of at most half of `CONFIRM_LEVEL`. Of the reference
+    Bounds on the means are compared, each wrong with a chance of at most half of `CONFIRM_LEVEL`: those of
+    `mean_upper` err with up to twice their `delta` where values strictly between 0 and 1 are rare. Of the reference
     window only size and mean are stored: its bound is Hoeffding's (1963, theorem 1), for any values in [0, 1].
     """
     now, then = np.asarray(fresh, np.float64), np.asarray(old, np.float64)
@@ -370,8 +371,8 @@ def became_worse(fresh: Sequence[float], old: Sequence[float], reference: Mappin
         return False
     if not all(bool(((one >= 0.0) & (one <= 1.0)).all()) for one in (now, then)) or not 0.0 <= mean <= 1.0:
         return False
-    low = 1.0 - mean_upper(1.0 - now, CONFIRM_LEVEL / 2.0)
-    return low > max(mean_upper(then, CONFIRM_LEVEL / 2.0), _hoeffding_upper(mean, rows, CONFIRM_LEVEL / 2.0))
+    low = 1.0 - mean_upper(1.0 - now, CONFIRM_LEVEL / 4.0)
+    return low > max(mean_upper(then, CONFIRM_LEVEL / 4.0), _hoeffding_upper(mean, rows, CONFIRM_LEVEL / 2.0))
 
 
 def _hoeffding_upper(mean: float, rows: int, delta: float) -> float:
