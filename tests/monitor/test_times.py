@@ -46,6 +46,7 @@ def test_datetimes_of_any_zone_are_seconds_since_1970():
         [NOON.astimezone(ZoneInfo("Asia/Kolkata")), later.astimezone(timezone(timedelta(hours=-3)))],
         np.array(["2026-06-01T12:00:00", "2026-06-01T12:00:01.5"], "M8[ms]"),
         np.array(wanted, object),
+        np.array([np.datetime64("2026-06-01T12:00"), later], object),
     ):
         assert seconds(at, (2,)).tolist() == wanted
     assert seconds(NOON, (1, 2)).tolist() == [wanted[:1] * 2]
@@ -76,6 +77,8 @@ def test_datetimes_of_any_zone_are_seconds_since_1970():
         ([NOON, NOON.replace(tzinfo=Lost())], "without a zone"),
         ([NOON, NOON.replace(tzinfo=Strange())], "at has datetime"),
         ([NOON, 2j], "2j"),
+        ([NOON, np.datetime64("NaT")], "nan at position 1: that time is missing"),
+        ([[[np.ma.array([0.0, 1.0], mask=[True, False])]]], "masked"),
     ],
 )
 def test_what_is_no_time_is_refused(at, message):
@@ -99,6 +102,26 @@ def test_stamps_of_any_unit_are_seconds(unit):
     given = np.array(["1970-01-01", "2026-06-01T12:00:00.25", "1912-03-04"], f"M8[{unit}]")
     assert seconds(given, (3,)).tolist() == (given.astype("M8[us]").astype(np.int64) / 1e6).tolist()
     assert seconds(given[1], (2,)).tolist() == seconds(given[1:2], (1,)).tolist() * 2
+
+
+class Missing(datetime):
+    """What pandas puts where a datetime is missing: not itself, and without an offset."""
+
+    def __eq__(self, other):
+        return False
+
+    def __ne__(self, other):
+        return True
+
+    def utcoffset(self):
+        raise ValueError("does not support utcoffset")
+
+    __hash__ = datetime.__hash__
+
+
+def test_a_missing_datetime_is_said_to_be_missing():
+    with pytest.raises(InvalidObservation, match="nan at position 1: that time is missing"):
+        seconds([NOON, Missing(2026, 6, 1)], (2,))
 
 
 def test_parts_are_those_of_the_calendar():

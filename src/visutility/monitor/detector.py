@@ -309,10 +309,17 @@ def _is_label(label: bytes, mine: dict[str, Any], defaults: dict[str, Any]) -> b
 
 def unmasked(values: ArrayLike, what: str) -> ArrayLike:
     """Return the values. Raises `InvalidObservation` where some are masked: `numpy.asarray` would drop the mask."""
-    rows = values if isinstance(values, list | tuple) else [values]
-    if any(isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row) for row in rows):
+    if _has_masked(values):
         raise InvalidObservation(f"{what} has masked values", hint="leave them out: values.compressed()")
     return values
+
+
+def _has_masked(values: object) -> bool:
+    if isinstance(values, list | tuple):
+        kinds = set(map(type, values))  # few, of many numbers
+        inner = any(issubclass(kind, list | tuple | np.ma.MaskedArray) for kind in kinds)
+        return inner and any(map(_has_masked, values))
+    return isinstance(values, np.ma.MaskedArray) and bool(np.ma.is_masked(values))
 
 
 def _numbers(values: ArrayLike, what: str) -> Values:

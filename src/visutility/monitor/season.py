@@ -63,10 +63,14 @@ def seasonality(values: ArrayLike, at: ArrayLike, zone: str = "UTC") -> Seasonal
         array = np.asarray(given)
     except (TypeError, ValueError, OverflowError):
         raise InvalidObservation("a history of several shapes is no row of finite numbers", hint=_ROW) from None
-    if array.ndim != 1 or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
         raise InvalidObservation(
             f"a history of shape {array.shape} and type {array.dtype} is no row of finite numbers", hint=_ROW
         )
+    good = np.isfinite(array)
+    if not good.all():
+        position = int(np.argmin(good))
+        raise InvalidObservation(f"the history has {float(array[position])!r} at position {position}", hint=_ROW)
     when = seconds(at, array.shape)
     hours, weekdays = (Clock(season, parts, zone).part(when) for season, parts in (("day", 24), ("week", 7)))
     local = when + (0.0 if zone == "UTC" else offsets(when, zone)) - MONDAY

@@ -1,5 +1,6 @@
 """When each value was: seconds since 1970 UTC, and which part of an hour, a day or a week that is in some zone."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -42,8 +43,9 @@ def seconds(at: ArrayLike | None, shape: tuple[int, ...]) -> Floats:
         )
     good = np.abs(times) <= _FAR  # not NaN
     if not good.all():
+        wrong = float(times[~good][0])
         raise InvalidObservation(
-            f"at has {float(times[~good][0])!r} at position {int(np.argmin(good))}",
+            f"at has {wrong!r} at position {int(np.argmin(good))}" + (": that time is missing" * math.isnan(wrong)),
             hint="times are finite, in seconds since 1970 UTC, within the years 1 to 9999; milliseconds / 1000",
         )
     return np.broadcast_to(times, shape).copy()
@@ -140,8 +142,12 @@ def _of_stamps(stamps: NDArray[Any]) -> Floats:
 
 
 def _stamp(one: Any) -> float:
-    """Return what one datetime, or number, is in seconds since 1970."""
+    """Return what one datetime, or number, is in seconds since 1970; NaN for pandas' NaT, which equals nothing."""
+    if isinstance(one, datetime) and one != one:
+        return math.nan
     try:
+        if isinstance(one, np.datetime64):
+            return float(_of_stamps(np.asarray(one)))
         if isinstance(one, datetime) and one.utcoffset() is not None:
             return (one - _EPOCH).total_seconds()
         if isinstance(one, int | float | np.integer | np.floating) and not isinstance(one, bool):
@@ -157,4 +163,6 @@ def _stamp(one: Any) -> float:
             raise InvalidObservation(
                 f"at has a time without a zone: {one}", hint="say which: .replace(tzinfo=UTC), or a ZoneInfo"
             )
-    raise InvalidObservation(f"at has {one!r:.80}", hint="pass seconds since 1970 UTC, or datetimes with a zone")
+    raise InvalidObservation(
+        f"at has {one!r:.80}", hint="pass seconds since 1970 UTC, datetimes with a zone, or datetime64"
+    )
