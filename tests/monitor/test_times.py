@@ -166,6 +166,13 @@ def test_unknown_seasons_are_refused(season):
     assert "hour, day, week" in caught.value.hint
 
 
+@pytest.mark.parametrize("zone", ["localtime", "posixrules"])
+def test_zones_that_are_others_on_another_machine_are_refused(zone):
+    with pytest.raises(InvalidSetting, match=r"zone .* is the machine's own") as caught:
+        Clock("day", 24, zone)
+    assert "Europe/Berlin" in caught.value.hint
+
+
 @pytest.mark.parametrize("zone", ["Europe/Atlantis", "", "/etc/passwd", "../UTC", "Europe", None, 2])
 def test_unknown_zones_are_refused(zone):
     with pytest.raises(InvalidSetting, match=r"zone .* is unknown") as caught:

@@ -102,6 +102,10 @@ def _offset(zone: str, quarter: int) -> float:
 def _known(zone: object) -> None:
     if zone == "UTC":
         return
+    if zone in ("localtime", "posixrules"):
+        raise InvalidSetting(
+            f"zone {zone!r} is the machine's own", hint="name it, like Europe/Berlin: another machine may have another"
+        )
     try:
         ZoneInfo(zone)  # type: ignore[arg-type]
     except (KeyError, ValueError, OSError, TypeError, AttributeError):
