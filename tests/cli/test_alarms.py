@@ -101,7 +101,7 @@ def test_a_judgement_is_kept_shown_and_measured(call, home):
     assert call("list")[1].rstrip().endswith("\tfalse")
     code, out, _ = call("rate")
     assert code == 0
-    assert "e-detector, at most one false alarm in 10,000 values promised; watches: 1" in out
+    assert out.splitlines()[0] == "1 watch by e-detector promises at most one false alarm in 10,000 values."
     assert f"{count} false, 0 right, 0 not judged, in 70 values" in out
     first = alarms(call)[0]["id"]
     assert json.loads(call("judge", first, "true", "--why", "it did", "--json")[1]) == {
@@ -112,6 +112,13 @@ def test_a_judgement_is_kept_shown_and_measured(call, home):
     (told,) = json.loads(call("rate", "--json")[1])
     assert (told["true"], told["false"], told["detector"]) == (1, count - 1, "e-detector")
     assert main(["audit", "verify", "--home", str(home)]) == 0
+
+
+def test_a_rate_of_several_watches_is_a_sentence_too(call, home):
+    with Project.open(settings=settings(home)) as project:
+        project.watch(MODEL, POLICY, reference=[0.0] * 95 + [1.0] * 5)
+    first = call("rate")[1].splitlines()[0]
+    assert first == "2 watches by e-detector promise at most one false alarm in 10,000 values."
 
 
 def test_a_rate_of_nothing_is_plain_json(call, tmp_path):

@@ -130,7 +130,9 @@ def rate(home: Home = None, as_json: Json = False) -> None:
     for at, one in enumerate(found):
         if at:
             out.line()
-        out.line(f"{one.detector}, at most one false alarm in {one.arl:,.0f} values promised; watches: {one.watches}")
+        who = f"{one.watches:,} watches" if one.watches != 1 else "1 watch"
+        says = "promise" if one.watches != 1 else "promises"
+        out.prose(f"{who} by {one.detector} {says} at most one false alarm in {one.arl:,.0f} values.", indent="  ")
         out.prose(f"  {one.report.summary}", indent="  ")
         more = []
         if one.confirmed:
