@@ -1,8 +1,10 @@
 """Two-sample tests on counts: all that is left of two windows is how many values each has in each of the same bins.
 
 Under "no change" the windows are one sample, cut at random: given the totals per bin, the current counts are
-multivariate hypergeometric. Every test here is of that permutation null, ties included, so it holds for discrete,
-tied and heavy-tailed columns alike, wherever the edges of the bins came from.
+multivariate hypergeometric. The tests are of that permutation null, ties included, so they hold for discrete, tied and
+heavy-tailed columns alike. Edges that are values of a small reference window fix its counts, so that these are no such
+draw: location and spread then rank what lies between two of them one by one (`_untied`), shape has larger cells, spike
+looks for too many values alone. That their sizes hold there is simulated, not proven.
 """
 
 import math
@@ -123,7 +125,8 @@ def is_settled(scores: Floats, total: Counts, m: int) -> bool:
     For a small sample of m the excess kurtosis of T is (E a^4 / (E a^2)^2 - 3) / m and the squared skewness
     (E a^3)^2 / m (E a^2)^3; the gamma law's kurtosis is 1.5 times that. A column that is zero but for a few values of
     both signs has far more. Of a T skewed beyond 1 the gamma law calls values impossible that do occur, as in small
-    windows of counts. Looks at the totals alone, so that leaving a test out does not depend on how they are split.
+    windows of counts. Looks at the totals alone: how these are split between the windows matters only where `_untied`
+    has cut bins up, which it does to those without reference values.
     """
     n = float(total.sum())
     a = scores - _mean(scores, total)
