@@ -271,6 +271,34 @@ def test_a_clock_that_was_set_back_turns_nothing_around(tmp_path, clock, project
         assert [(at.id, bool(at.closed)) for at in other.alarms.incidents()] == [(2, False), (1, True)]
 
 
+def watched_anew(project):
+    project.watch(MODEL, POLICY, reference=REFERENCE)
+
+
+def moved_and_back(project):
+    project.promote(MODEL, 2, expected=1, why="a better one")
+    project.rollback(MODEL, why="it was not")
+
+
+@pytest.mark.parametrize(
+    ("again", "words"),
+    [(watched_anew, f"{MODEL}:1 is watched from then on"), (moved_and_back, f"{MODEL}@champion moved to version 2")],
+)
+@pytest.mark.parametrize("later", [-7200.0, 0.0, 60.0])
+def test_no_clock_makes_values_of_the_next_watch_quiet_ones_of_the_one_before(tmp_path, clock, again, words, later):
+    with make(tmp_path, clock, MODEL) as project:
+        send(project, *[BAD] * 2)
+        clock.advance(60)
+        again(project)
+    moved = SimulatedClock(clock.now() + timedelta(seconds=later))
+    with Project.open(settings=settings(tmp_path), clock=moved) as other:
+        quiet = MetricsEvent(id="quiet", model=MODEL, version=1, metric="error", values=GOOD * 200, at=clock.now())
+        other.monitor.ingest(quiet)
+        (one,) = other.alarms.incidents()
+        assert one.ended == words
+        assert one.closed > one.last_alarm
+
+
 # -- judgements --------------------------------------------------------------------------------------------------------
 
 
@@ -460,15 +488,6 @@ def test_what_two_watches_of_a_stream_say_of_a_change_is_right_twice_and_open_ne
         last = next(alarm for alarm in reversed(others) if alarm.detector != first.detector)
         project.alarms.judge(last.id, "false", why="it had been cleaned")
         assert sum(rate.report.false for rate in project.alarms.rates()) == 1
-
-
-def watched_anew(project):
-    project.watch(MODEL, POLICY, reference=REFERENCE)
-
-
-def moved_and_back(project):
-    project.promote(MODEL, 2, expected=1, why="a better one")
-    project.rollback(MODEL, why="it was not")
 
 
 @pytest.mark.parametrize("again", [watched_anew, moved_and_back])

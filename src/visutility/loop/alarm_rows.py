@@ -268,17 +268,31 @@ def quiet_turns(
     quiet: int,
 ) -> list[Turn]:
     """Return when each watch had had `quiet` values without a verdict, after each verdict that was followed by them."""
-    found = []
+    found, ends = [], _ends(turns, streams)
     for before, after in _gaps(turns):
         last = verdicts[before.verdict]
         next_one = None if after is None or not after.verdict else verdicts[after.verdict]
         if next_one is not None and next_one.position - last.position <= quiet:
             continue
-        at = _quiet_at(connection, streams[last.watch], last, next_one, quiet)
+        end = ends.get(last.id) if next_one is None else next_one.position
+        at = _quiet_at(connection, streams[last.watch], last, end, quiet)
         if at is None or (after is not None and not next_one and at > after.at):
             continue
         when = max(at, before.at) if after is None else min(max(at, before.at), after.at)
         found.append(Turn(when, before.order + 0.5, "quiet", (last.watch,)))
+    return found
+
+
+def _ends(turns: Sequence[Turn], streams: Mapping[str, Stream]) -> dict[str, int]:
+    """Return where the stream of each verdict ended when its model's watches were started next, where that is known."""
+    found: dict[str, int] = {}
+    later: dict[str, Mapping[str, int]] = {}  # by model id
+    for turn in reversed(turns):
+        of = streams[turn.watches[0]]
+        if turn.ends is not None:
+            later[of.model_id] = turn.ends
+        elif turn.verdict and of.metric in later.get(of.model_id, {}):
+            found[turn.verdict] = later[of.model_id][of.metric]
     return found
 
 
@@ -294,9 +308,8 @@ def _gaps(turns: Sequence[Turn]) -> Iterator[tuple[Turn, Turn | None]]:
     yield from ((turn, None) for turn in last.values())
 
 
-def _quiet_at(connection: Connection, stream: Stream, last: Found, until: Found | None, quiet: int) -> str | None:
-    """Return when the `quiet`-th value after a verdict came, if it came before the next one."""
-    end = None if until is None else until.position
+def _quiet_at(connection: Connection, stream: Stream, last: Found, end: int | None, quiet: int) -> str | None:
+    """Return when the `quiet`-th value after a verdict came, if it came before the position `end`."""
     count = last.left if end is None else min(last.left, end - last.position - 1)
     if count >= quiet:
         return last.at
