@@ -393,6 +393,26 @@ def test_one_list_of_labels_is_refused_or_read_as_it_was():
     assert compare(["a", "b"] * 50, ["a", "a", "a", "b"] * 25, kind="table").drifted
 
 
+LARGEST = np.finfo(float).max
+
+
+@pytest.mark.parametrize("pattern", [(LARGEST, 1.0, 2.0), (1.7e308, -1.7e308), (LARGEST,), (-LARGEST, LARGEST, 0.0)])
+@pytest.mark.parametrize("rows", [2, 400])
+def test_the_largest_numbers_are_compared_and_saved(pattern, rows):
+    """Also as one of many values, where edges are quantiles, and beside a column of common size."""
+    whole = np.resize(pattern, rows)
+    mixed = np.where(np.arange(rows) % 3 == 0, whole, np.arange(rows))
+    for values in (whole, mixed):
+        table, common = {"x": values, "y": np.arange(rows)}, {"x": np.arange(rows) + 0.5, "y": np.arange(rows)}
+        for old, new in ((table, table), (table, common), (common, table)):
+            reference = sketch(old)
+            assert np.isfinite(reference.columns["x"].edges).all()
+            today = reference.fresh()
+            today.update(new)
+            report = compare(TableSketch.load(reference.save()), TableSketch.load(today.merge(today).save()))
+            assert all(0.0 <= row.p_value <= 1.0 for row in report.columns)
+
+
 @pytest.mark.parametrize("size", [1e154, 1e-160])
 def test_spreads_whose_ratio_is_no_number_have_none(size):
     """The variance of the larger ones is infinite, that of the smaller ones next to nothing."""

@@ -19,6 +19,7 @@ from visutility.monitor.state import Floats, Ints
 
 Hashes = NDArray[np.uint64]
 BINS = 256  # bins of equal share that a numeric column is cut into
+LARGEST = float(np.finfo(np.float64).max)
 KEPT = 256  # least hashes kept for the number of different values
 LABELS = 4096  # labels counted one by one; later ones are counted per bucket
 BUCKETS = 256
@@ -250,10 +251,15 @@ def edges_of(finite: Floats) -> Floats:
     """Return rising edges for a sorted sample: its quantiles; a value that repeats much has its own bin."""
     values = different(finite)
     if len(values) <= BINS:
-        return np.unique(np.concatenate((values, np.nextafter(values, math.inf))))
+        return np.unique(np.concatenate((values, _after(values))))
     at = (np.arange(1, BINS) * len(finite)) // BINS
     cuts, repeats = np.unique(finite[at], return_counts=True)
-    return np.unique(np.concatenate((cuts, np.nextafter(cuts[repeats > 1], math.inf))))
+    return np.unique(np.concatenate((cuts, _after(cuts[repeats > 1]))))
+
+
+def _after(values: Floats) -> Floats:
+    """Return the next larger number of each; the largest there is has none."""
+    return np.nextafter(values[values < LARGEST], math.inf)
 
 
 def hash_numbers(values: Floats, out: Hashes, spare: Hashes) -> Hashes:

@@ -56,7 +56,8 @@ class JointSketch:
         for name, sample in samples.items():
             finite = sample[np.isfinite(sample)]
             if len(finite) and len(names) < COLUMNS:
-                low, middle, high = np.quantile(finite, (0.16, 0.5, 0.84)).tolist()
+                with np.errstate(over="ignore", invalid="ignore"):  # the width is no number then
+                    low, middle, high = np.quantile(finite, (0.16, 0.5, 0.84)).tolist()
                 width = (high - low) / 2.0
                 if width > 0.0 and math.isfinite(width):
                     names.append(name)

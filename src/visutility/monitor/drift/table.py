@@ -9,7 +9,7 @@ import numpy as np
 
 from visutility.core.errors import InvalidData
 from visutility.monitor.drift import tests
-from visutility.monitor.drift.columns import LabelSketch, NumberSketch, bucket
+from visutility.monitor.drift.columns import LARGEST, LabelSketch, NumberSketch, bucket
 from visutility.monitor.drift.fdr import benjamini_hochberg, simes
 from visutility.monitor.drift.multivariate import Pair, correlations
 from visutility.monitor.drift.quality import findings
@@ -231,7 +231,7 @@ def bars(before: NumberSketch, after: NumberSketch) -> list[Histogram]:
     if before.edges is None:
         return [Histogram(), Histogram()]
     low, high = min(before.low, after.low), max(before.high, after.high)
-    if not math.isfinite(high - low):  # too far apart to draw
+    if high - low > LARGEST / 2.0 or len(before.edges) < 2:  # too far apart to draw, or all the largest there is
         return [Histogram((1.0,), edges=(low, high)), Histogram((1.0,), edges=(low, high))]
     inner = before.edges[(before.edges > low) & (before.edges < high)]
     knots = np.concatenate(([low], inner, [high]))
