@@ -53,10 +53,10 @@ def seasonality(values: ArrayLike, at: ArrayLike, zone: str = "UTC") -> Seasonal
 
     `values` (n,) with their times `at`, as a detector's `update` takes them, in any order; of a month or more without a
     known change. For each season, the ranks of the values, less a trend and the mean of their day (their week), are
-    added up by hour (by weekday). Where nothing depends on the hour, the sums of a day are as likely as their
-    negatives, however its values hang together: so the signs of whole days are flipped 1,999 times, and a season is
-    found where at most 1 in 200 flips has days agree as well. Raises `InvalidObservation`, and `EmptyWindow` for fewer
-    than 10 days with values.
+    added up by hour (by weekday). Where nothing depends on the hour, and the level makes no step of 2 sd or more, the
+    sums of a day are as likely as their negatives, however its values hang together: so the signs of whole days are
+    flipped 1,999 times, and a season is found where at most 1 in 200 flips has days agree as well. Raises
+    `InvalidObservation`, and `EmptyWindow` for fewer than 10 days with values.
     """
     given = unmasked(values, "the history")
     try:
