@@ -126,14 +126,16 @@ WATCHED = {  # detector -> three streams of what it is for
     "page_hinkley": MIXED,
     "ranks": SCORES,
     "rolling": MIXED,
+    "seasonal": SCORES,
 }
+SETTINGS = {"seasonal": {"period": 8, "phases": 2, "learning": 96}}
 UNTIL = (0, 50, 613, 1500)  # values that were seen when the state was saved: none, few, enough to bet, many
 
 
 @cache
 def saved(kind):
     """A detector, and its states after so many values."""
-    detector, values = make_detector(kind), WATCHED[kind]
+    detector, values = make_detector(kind, **SETTINGS.get(kind, {})), WATCHED[kind]
     state = detector.init(list(values[:, :300]) if kind == "e-detector" else 3)
     return detector, [detector.save(detector.update(state, values[:, :until])[0]) for until in UNTIL]
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from visutility.core.errors import InvalidSetting
 from visutility.monitor.detector import Values
 from visutility.monitor.detectors.ranks import Ranks, RankState
-from visutility.monitor.state import Floats, Ints, StreamState
+from visutility.monitor.state import MANY, Floats, Ints, StreamState, between
 from visutility.monitor.steps import StepDetector
 from visutility.monitor.times import Clock, seconds
 from visutility.monitor.verdicts import Level, Verdicts
@@ -185,6 +185,13 @@ class Seasonal(StepDetector[SeasonalState]):
         part = _gather(work, phase, rows)
         self._inner().restart(part, 0)
         _scatter(work, phase, rows, part)
+
+    def check(self, state: SeasonalState) -> None:
+        """Refuse what no stream comes to."""
+        between(state, 0, self.phases - 1 if self.clocked else MANY, "turn")
+        rows = np.arange(len(state.seen))
+        for phase in range(self.phases):
+            self._inner().check(_gather(state, np.full(len(rows), phase), rows))
 
     def scores(self, state: SeasonalState) -> Floats:
         """Return the mixture of the bets' winnings, from 0 to `arl`."""
