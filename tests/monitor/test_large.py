@@ -238,6 +238,27 @@ def test_other_ranges_and_directions(use, low, high, direction):
         Fleet(detector, 30).update(values)
 
 
+def test_nothing_is_compiled_in_the_midst_of_a_batch(use):
+    """Compiling may fail, and a batch is taken whole or not at all."""
+
+    def known():
+        return [len(loop.signatures) for loop in COMPILED]
+
+    use(COMPILED)
+    before = known()
+    for kind in KINDS:
+        for seed in range(2):
+            told("eprocess", 40, kind, seed)
+    fleet, values = Fleet(make_detector("eprocess", arl=50), 40), np.ones((40, 50), np.float32)
+    values.flags.writeable = False
+    for batch in (values, np.asfortranarray(values), values.astype(">f4"), values[:, ::2], values.astype(np.float64)):
+        fleet.update(batch)
+    ids = np.repeat(np.arange(40, dtype=np.int32), 50)
+    ids.flags.writeable = False
+    fleet.update(values.ravel(), ids)
+    assert known() == before
+
+
 def test_only_large_batches_need_the_loops(monkeypatch):
     asked = []
     monkeypatch.setattr(eprocess, "compiled", lambda: asked.append(True) or COMPILED)
@@ -254,11 +275,17 @@ def test_nothing_is_compiled_where_numba_is_missing_or_switched_off(monkeypatch,
     assert loops.compiled.__wrapped__() is None
 
 
-def test_loops_are_compiled_anew_where_there_is_no_folder_to_keep_them(monkeypatch):
+@pytest.mark.parametrize("is_full", [False, True])
+def test_loops_are_compiled_anew_where_there_is_no_folder_to_keep_them_or_no_room(monkeypatch, is_full):
     def njit(loop=None, cache=False):
         def refuse(_):
             raise RuntimeError("cannot cache function: no locator available")
 
+        def fails(*_):
+            raise OSError("No space left on device")
+
+        if is_full and cache:
+            return lambda _: fails
         return refuse if cache else loop
 
     monkeypatch.setitem(sys.modules, "numba", SimpleNamespace(config=SimpleNamespace(DISABLE_JIT=False), njit=njit))

@@ -229,6 +229,7 @@ def put_last(value):
         ("dependent", "ones", put_last(2000.0), "more errors than values"),
         ("dependent", "rates", put_last(1.0), "probabilities that do not sum to 1"),
         ("e-detector", "bets", put_last(1e6), "a bet of all that there is"),
+        ("eprocess", "part", put_last(32.0), "a sum that no open block has"),
         ("glr", "start", put_last(10**6), "a starting point that is still to come"),
         ("glr", "best", put_last(1), "a best starting point that is none"),
         ("page_hinkley", "limits", put_last(np.nan), "a number in limits"),
@@ -241,6 +242,40 @@ def test_a_state_that_no_save_has_written_says_what_is_wrong(kind, name, change,
     detector, states = saved(kind)
     with pytest.raises(Invalid, match=re.escape(words)):
         detector.load(edited(states[-1], name, change))
+
+
+@pytest.mark.parametrize("kind", ["cusum", "page_hinkley", "rolling"])
+def test_tiny_values_are_watched_and_saved_like_others(kind):
+    """Their spread is a number, and its cube is 0."""
+    detector, draw = make_detector(kind, low=0.0, high=1.0), np.random.default_rng(7)
+    values = 1e-130 * draw.exponential(size=3000)
+    values[2000:] *= 20.0
+    state, verdicts = detector.update(detector.init(1), values)
+    assert verdicts.alarm.all()
+    assert detector.save(detector.load(detector.save(state))) == detector.save(state)
+
+
+def test_a_glr_that_has_seen_errors_for_weeks_is_loaded_again():
+    detector, states = saved("glr")
+    state = take(detector.load(states[-1]), np.array([0]))
+    blocks = 2**29 + 50 - int(state.blocks[0])
+    state.blocks[:], state.best[:] = state.blocks + blocks, state.best + blocks * (state.best > 0)
+    old = state.start > 0
+    state.start[old] += blocks
+    state.before[:, old] += 1e9
+    state.total[:] += 1e9
+    detector.load(detector.save(state))
+
+
+def test_a_seasonal_part_that_starts_anew_keeps_no_values():
+    detector = make_detector("seasonal", period=4, phases=2, learning=96, low=None, high=None)
+    draw = np.random.default_rng(3)
+    first, later = draw.standard_normal(1200), draw.standard_normal(1200) - 8.0
+    first[5] = np.finfo(np.float64).max
+    state, _ = detector.update(detector.init(1), first)
+    for at in range(0, 1200, 40):
+        state, _ = detector.update(state, later[at : at + 40])
+        detector.load(detector.save(state))
 
 
 def test_each_stream_of_a_large_fleet_is_checked():

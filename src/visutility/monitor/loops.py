@@ -68,9 +68,31 @@ def _with(numba: Any) -> Loops | None:
     if numba.config.DISABLE_JIT:
         return None
     try:
-        return Loops(*(numba.njit(cache=True)(loop) for loop in PLAIN))
-    except RuntimeError:  # no folder to keep them in
-        return Loops(*(numba.njit(loop) for loop in PLAIN))
+        return _tried(Loops(*(numba.njit(cache=True)(loop) for loop in PLAIN)))
+    except (RuntimeError, OSError):  # no folder to keep them in, or no room there
+        return _tried(Loops(*(numba.njit(loop) for loop in PLAIN)))
+
+
+def _tried(loops: Loops) -> Loops:
+    """Return the loops when each was called on a value or two, so that none is compiled in the midst of a batch."""
+    values, sums, none = np.zeros((1, 16), np.float32), np.zeros(1, np.float32), np.zeros(0, np.float32)
+    seen, part, total, counts = np.zeros(1, np.int64), sums.copy(), np.zeros(1), np.zeros(0, np.int64)
+    rows, places, scores = np.zeros(1, np.uint32), np.zeros(1, np.uint32), np.zeros(1)
+    blocks, due, least = np.zeros(1, np.int32), np.full(1, 9, np.int32), np.float32(9.0)
+    wealth, scale = np.zeros((4, 1), np.float32), np.ones((4, 1), np.float32)
+    loops.fill(seen)
+    loops.pieces(values, sums)
+    loops.sixteens(values, sums)
+    loops.rows(values, seen, sums, part)
+    for shift, opened in ((WHOLE, np.zeros(1, np.uint16)), (0, np.zeros(1, np.uint32))):
+        loops.ragged(values[0], np.zeros(16, np.int64), seen, part, shift, opened, rows, sums)
+        loops.close(rows[:0], shift, opened, seen, part, counts)
+    waiting = np.zeros(1, np.uint8)
+    loops.bet(rows[:0], none, sums, least, waiting, wealth, scale, total, blocks, due, rows, places)
+    columns = (seen, part, total, blocks, due, sums, scores)
+    loops.step(0, 16, 0, counts, none, none, sums, least, wealth, scale, columns, rows, places)
+    loops.scores(wealth, 0, sums, scores)
+    return loops
 
 
 def fill_of_all(seen: Ints) -> int:

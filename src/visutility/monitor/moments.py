@@ -5,6 +5,7 @@ import numpy as np
 from visutility.monitor.state import MANY, Floats, agree
 
 LARGEST = 1e90  # of values whose sums of cubes stay finite
+_SMALL = 1e-300  # cubes of spreads below it have no digits
 _ROUNDED = 1e-3  # of a sum of many values, what rounding may have taken away
 _TINY = 1e-280  # and of one of tiny values
 
@@ -20,12 +21,15 @@ def sums_of(window: Floats) -> Floats:
 
 
 def moments(sums: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return count, mean of d, standard deviation and skewness of sums (4, r); 0 where the values do not vary."""
+    """Return count, mean of d, standard deviation and skewness of sums (4, r); 0 where the values do not vary,
+    skewness also where they vary by less than 1e-100.
+    """
     count, mean = sums[0], sums[1] / sums[0]
     spread = np.maximum(sums[2] / count - mean * mean, 0.0)
     sd = np.sqrt(spread * (count / np.maximum(count - 1.0, 1.0)))
     third = sums[3] / count - 3.0 * mean * (sums[2] / count) + 2.0 * mean * mean * mean
-    skew = np.divide(third, spread * np.sqrt(spread), out=np.zeros_like(third), where=spread > 0.0)
+    cubed = spread * np.sqrt(spread)
+    skew = np.divide(third, cubed, out=np.zeros_like(third), where=cubed > _SMALL)
     return count, mean, sd, skew
 
 

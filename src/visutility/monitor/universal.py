@@ -18,6 +18,7 @@ TILT = np.float32(TILTS[0])
 _EXCESS = np.exp(TILTS)[:, None].astype(np.float32) - np.float32(1.0)
 _SAFE = np.float32(1.0 - 4e-5)  # more than float32 can add to a factor
 _PIECE = 4096  # rows at a time, where much arithmetic is done on each
+_LAST = 2**31 - 1  # blocks: what int32 holds
 _VALUES = np.float32(BLOCK)
 _TINY = 1e-300
 _ONES, _ZEROS = 4.0, 0.5  # put before the baseline: with less than four ones, a breakdown after none could be missed
@@ -140,7 +141,9 @@ def go_back(work: EProcessState) -> None:
     """Start without winnings from the baseline that was kept."""
     work.wealth[:] = 0.0
     work.blocks[:], work.total[:] = work.kept_blocks, work.kept_total
-    work.due[:] = np.where(work.blocks < 1, 1, np.exp2(np.floor(np.log2(np.maximum(work.blocks, 1))) + 1.0))
+    work.due[:] = np.where(
+        work.blocks < 1, 1, np.minimum(np.exp2(np.floor(np.log2(np.maximum(work.blocks, 1))) + 1.0), _LAST)
+    )
     _set_rate(work, work.kept_fit)
 
 
@@ -171,7 +174,7 @@ def _move_on(work: EProcessState) -> None:
     Rates move at 1, 2, 4, 8, … blocks; the base at four times the blocks of the next one.
     """
     now = fit(work)
-    far = (work.blocks >= 4 * work.kept_blocks) & (work.blocks >= 4)
+    far = (work.blocks >= np.int64(4) * work.kept_blocks) & (work.blocks >= 4)
     if far.any():
         kept = work.kept_total - work.base_total
         rest = (work.kept_blocks - work.base_blocks) * float(BLOCK) - kept
@@ -185,7 +188,7 @@ def _move_on(work: EProcessState) -> None:
             (work.kept_fit, now),
         ):
             np.copyto(target, source, where=far)
-    work.due[:] *= np.int32(2)
+    work.due[:] = np.minimum(work.due.astype(np.int64) * 2, _LAST)
     _set_rate(work, now)
 
 

@@ -114,7 +114,7 @@ class EProcess(AbstractDetector[EProcessState]):
 
     def check(self, state: EProcessState) -> None:
         """Refuse what no stream comes to."""
-        between(state, 0, BLOCK, "part")
+        agree((state.part >= 0.0) & (state.part <= (state.seen & (BLOCK - 1))), "a sum that no open block has")
         between(state, 0, 2**31 - 1, "blocks", "due", "base_blocks", "kept_blocks")
         between(state, 0, MANY, "total", "base_total", "kept_total")
         between(state, 1e-13, 1.0 - 1e-13, "rate")
@@ -150,7 +150,7 @@ class EProcess(AbstractDetector[EProcessState]):
     def _large(self, loops: Loops, work: EProcessState, values: Values, ids: Ints | None) -> Verdicts:
         """Take a batch of many values into the state."""
         if values.dtype == np.float32 and self._plain():
-            units = np.ascontiguousarray(values)
+            units = np.require(values, requirements=("C", "A", "W"))
         else:
             units = np.empty(values.shape, np.float32)
             self._unit(values, units)
@@ -159,7 +159,7 @@ class EProcess(AbstractDetector[EProcessState]):
             if ids is None:
                 found, scores = large.dense(loops, work, units, least, self._special)
             else:
-                ids = np.ascontiguousarray(ids)
+                ids = np.require(ids, requirements=("C", "A", "W"))
                 found, scores = large.ragged(loops, work, units, ids, least, self._special)
         except InvalidObservation:
             self.checked(values)  # says which it is

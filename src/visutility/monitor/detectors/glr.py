@@ -300,7 +300,7 @@ def _binary(unit: Bools, total: Floats) -> Bools:
 
 def _check_errors(start: NDArray[np.int32], before: Floats, n: Floats, total: Floats) -> None:
     """Raise `Invalid` unless there are that many 0/1 values, all turned or none, before starting points and after."""
-    ones, all_ones, old = np.where(total < 0.0, -before, before), np.abs(total), (BLOCK * start).astype(np.float64)
+    ones, all_ones, old = np.where(total < 0.0, -before, before), np.abs(total), start * float(BLOCK)
     fits = (ones >= 0.0) & (ones <= old) & (all_ones >= ones) & (all_ones - ones <= n - old)
     agree((start <= 0) | fits, "more errors than values")
 

@@ -164,7 +164,7 @@ class Seasonal(StepDetector[SeasonalState]):
         said = _beside(self._inner(), part, values) if self.clocked else self._inner().step(part, values)
         _scatter(work, phase, rows, part)
         anew = rows[part.count == 0]
-        work.count[:, anew], work.hold[:, anew] = 0, self.learning
+        work.count[:, anew], work.hold[:, anew], work.edges[..., anew] = 0, self.learning, 0.0
         return said
 
     def run(self, work: SeasonalState, values: Floats) -> tuple[int, Level, float, float]:
