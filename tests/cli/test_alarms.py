@@ -8,30 +8,16 @@ import subprocess
 import sys
 
 import pytest
-from scenario import EVENT_AT, MODEL, POLICY, bad_events, good_events, settings
+from scenario import MODEL, POLICY, REFERENCE, bad_events, good_events, settings, watched
 
 from visutility.cli import main
-from visutility.core.clock import SimulatedClock
 from visutility.loop import Project
-from visutility.registry import NewVersion
 
 
 @pytest.fixture
 def home(tmp_path):
     """A project whose model raised a few alarms."""
-    with Project.create(settings=settings(tmp_path), clock=SimulatedClock(EVENT_AT)) as project:
-        project.registry.create_model(MODEL, "classification", by="tests")
-        for number in (1, 2):
-            new = NewVersion(
-                model=MODEL,
-                artifact_sha256=project.blobs.put(b"bytes %d" % number),
-                artifact_format="npz",
-                artifact_bytes=7,
-                recipe="tiny:recipe",
-            )
-            project.registry.register(new, by="tests", why="by hand")
-        project.registry.promote(MODEL, 1, expected=None, by="tests", why="by hand")
-        project.watch(MODEL, POLICY, reference=[0.0] * 95 + [1.0] * 5)
+    with watched(tmp_path) as project:
         for event in [*good_events(2), *bad_events(5, start=10)]:
             project.clock.advance(60)
             project.monitor.ingest(event)
@@ -116,7 +102,7 @@ def test_a_judgement_is_kept_shown_and_measured(call, home):
 
 def test_a_rate_of_several_watches_is_a_sentence_too(call, home):
     with Project.open(settings=settings(home)) as project:
-        project.watch(MODEL, POLICY, reference=[0.0] * 95 + [1.0] * 5)
+        project.watch(MODEL, POLICY, reference=REFERENCE)
     first = call("rate")[1].splitlines()[0]
     assert first == "2 watches by e-detector promise at most one false alarm in 10,000 values."
 
@@ -173,7 +159,7 @@ def on_a_terminal(columns, *words):
 def test_an_incident_that_a_run_was_refused_for_takes_few_lines(home, columns, lines):
     """The run that is at work answers the incident before."""
     with Project.open(settings=settings(home)) as project:
-        project.watch(MODEL, POLICY, reference=[0.0] * 95 + [1.0] * 5)
+        project.watch(MODEL, POLICY, reference=REFERENCE)
         project.monitor.ingest(*bad_events(5, start=100))
     shown = on_a_terminal(columns, "alarms", "list", "--home", str(home))
     start = next(at for at, line in enumerate(shown) if line.startswith("  2 "))

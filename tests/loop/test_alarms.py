@@ -12,7 +12,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import tiny
-from scenario import EVENT_AT, MODEL, POLICY, add_labels, bad_events, settings, trained
+from scenario import EVENT_AT, MODEL, POLICY, REFERENCE, add_labels, bad_events, settings, trained, watched
 
 from visutility.cli.show import plain
 from visutility.core.clock import SimulatedClock
@@ -24,29 +24,7 @@ from visutility.loop import Policy, Project, Watch, watches
 from visutility.loop.alarm_rows import read_streams, read_verdicts, story
 from visutility.loop.alarms import CONFIRM_LEVEL, became_worse
 from visutility.loop.incidents import QUIET
-from visutility.registry import NewVersion
 from visutility.store import audit
-
-REFERENCE = [0.0] * 95 + [1.0] * 5
-
-
-def make(home, clock, *models, policy=POLICY):
-    """Return a project whose models have two versions, the first of them watched."""
-    project = Project.create(settings=settings(home), clock=clock)
-    for name in models:
-        project.registry.create_model(name, "classification", by="tests")
-        for number in (1, 2):
-            new = NewVersion(
-                model=name,
-                artifact_sha256=project.blobs.put(b"bytes %d" % number),
-                artifact_format="npz",
-                artifact_bytes=7,
-                recipe="tiny:recipe",
-            )
-            project.registry.register(new, by="tests", why="by hand")
-        project.registry.promote(name, 1, expected=None, by="tests", why="by hand")
-        project.watch(name, policy, reference=REFERENCE)
-    return project
 
 
 @pytest.fixture
@@ -56,7 +34,7 @@ def clock():
 
 @pytest.fixture
 def project(tmp_path, clock):
-    with make(tmp_path, clock, MODEL) as project:
+    with watched(tmp_path, MODEL, clock=clock) as project:
         yield project
 
 
@@ -152,7 +130,7 @@ def test_it_closes_when_the_version_is_watched_anew(project):
 
 def test_two_detectors_of_one_metric_are_one_incident(tmp_path, clock):
     both = (Watch(settings={"arl": 1e4}), Watch(detector="glr", settings={}))
-    with make(tmp_path, clock, MODEL, policy=Policy(watches=both)) as project:
+    with watched(tmp_path, MODEL, clock=clock, policy=Policy(watches=both)) as project:
         send(project, *[BAD] * 12)
         (one,) = project.alarms.incidents()
         assert one.what == f"{MODEL}:1 error by e-detector, glr"
@@ -165,7 +143,7 @@ def test_two_detectors_of_one_metric_are_one_incident(tmp_path, clock):
 
 def test_watches_that_start_together_stop_none_of_each_other(tmp_path, clock):
     three = tuple(Watch(settings={"arl": arl}) for arl in (1e4, 1e5, 1e6))
-    with make(tmp_path, clock, MODEL, policy=Policy(watches=three)) as project:
+    with watched(tmp_path, MODEL, clock=clock, policy=Policy(watches=three)) as project:
         project.watch(MODEL, Policy(watches=three), reference=REFERENCE)
         with project.store.read() as connection:
             turns = story(connection, read_streams(connection), read_verdicts(connection))
@@ -177,7 +155,7 @@ def test_watches_that_start_together_stop_none_of_each_other(tmp_path, clock):
 
 
 def test_each_model_has_incidents_of_its_own(tmp_path, clock):
-    with make(tmp_path, clock, "left", "right", "third") as project:
+    with watched(tmp_path, "left", "right", "third", clock=clock) as project:
         send(project, *[BAD] * 2, model="left")
         send(project, *[BAD] * 2, model="right")
         assert {(one.id, one.model) for one in project.alarms.incidents()} == {(1, "left"), (2, "right")}
@@ -188,7 +166,7 @@ def test_each_model_has_incidents_of_its_own(tmp_path, clock):
 def test_incidents_that_turn_out_to_be_one_say_so(tmp_path, clock):
     """With four detectors, two alarms are two things until a third one says that it is the model."""
     four = tuple(Watch(settings={"arl": arl}) for arl in (1e2, 1e8, 1e16, 1e30))
-    with make(tmp_path, clock, MODEL, policy=Policy(watches=four)) as project:
+    with watched(tmp_path, MODEL, clock=clock, policy=Policy(watches=four)) as project:
         numbers = set()
         for _ in range(40):
             send(project, [1.0])
@@ -224,7 +202,7 @@ def history(project, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_what_happens_later_changes_neither_numbers_nor_alarms_of_what_was(tmp_path, clock, seed):
-    with make(tmp_path, clock, "left", "right") as project:
+    with watched(tmp_path, "left", "right", clock=clock) as project:
         before, most = {}, 0
         for found in history(project, seed):
             now = {one.id: one for one in found}
@@ -247,7 +225,7 @@ with Project.open(sys.argv[1]) as project:
 
 @pytest.mark.slow
 def test_two_processes_replay_the_same_incidents(tmp_path, clock):
-    with make(tmp_path, clock, "left", "right") as project:
+    with watched(tmp_path, "left", "right", clock=clock) as project:
         list(history(project, 9))
         here = json.loads(json.dumps(plain(project.alarms.incidents())))
     assert len(here) > 2
@@ -286,7 +264,7 @@ def moved_and_back(project):
 )
 @pytest.mark.parametrize("later", [-7200.0, 0.0, 60.0])
 def test_no_clock_makes_values_of_the_next_watch_quiet_ones_of_the_one_before(tmp_path, clock, again, words, later):
-    with make(tmp_path, clock, MODEL) as project:
+    with watched(tmp_path, MODEL, clock=clock) as project:
         send(project, *[BAD] * 2)
         clock.advance(60)
         again(project)
@@ -408,7 +386,7 @@ def test_a_judgement_that_was_tampered_with_is_found(project, tmp_path, edit):
 
 
 def test_judged_incidents_come_after_those_that_nobody_judged(tmp_path, clock):
-    with make(tmp_path, clock, "left", "right") as project:
+    with watched(tmp_path, "left", "right", clock=clock) as project:
         send(project, *[BAD] * 2, model="left")
         send(project, *[BAD] * 3, model="right")
         first, second = project.alarms.incidents()
@@ -458,7 +436,7 @@ SEVERAL = (Watch(settings={"arl": 1e4}), Watch(detector="adwin", settings={}), W
 
 def test_a_true_alarm_of_one_watch_is_believed_by_the_others_of_its_stream(tmp_path, clock):
     """The one that misses the change gathers no values of a stream that is known to have changed."""
-    with make(tmp_path, clock, MODEL, policy=Policy(watches=SEVERAL)) as project:
+    with watched(tmp_path, MODEL, clock=clock, policy=Policy(watches=SEVERAL)) as project:
         send(project, *[GOOD] * 20, *[[1.0, 0.0, 0.0, 0.0, 0.0] * 2] * 60)
         alarms = sorted(project.alarms.incidents()[0].alarms, key=lambda one: one.position)
         project.alarms.judge(alarms[0].id, "true", why="the lens was dirty")
@@ -474,7 +452,7 @@ def test_a_true_alarm_of_one_watch_is_believed_by_the_others_of_its_stream(tmp_p
 
 def test_what_two_watches_of_a_stream_say_of_a_change_is_right_twice_and_open_never(tmp_path, clock):
     two = (Watch(settings={"arl": 1e4}), Watch(detector="glr", settings={}))
-    with make(tmp_path, clock, MODEL, policy=Policy(watches=two)) as project:
+    with watched(tmp_path, MODEL, clock=clock, policy=Policy(watches=two)) as project:
         send(project, *[GOOD] * 20, *[BAD] * 6)
         (one,) = project.alarms.incidents()
         first, *others = sorted(one.alarms, key=lambda alarm: alarm.position)
@@ -493,7 +471,7 @@ def test_what_two_watches_of_a_stream_say_of_a_change_is_right_twice_and_open_ne
 @pytest.mark.parametrize("again", [watched_anew, moved_and_back])
 @pytest.mark.parametrize("later", [-7200.0, 0.0, 60.0])
 def test_no_clock_makes_a_true_alarm_excuse_what_came_after_its_watch_was_stopped(tmp_path, clock, again, later):
-    with make(tmp_path, clock, MODEL) as project:
+    with watched(tmp_path, MODEL, clock=clock) as project:
         send(project, *[GOOD] * 30, *[BAD] * 2)
         project.alarms.judge(project.alarms.incident("1").alarms[0].id, "true", why="the lens was dirty")
         before = project.alarms.rates()[0].report.values
@@ -509,7 +487,7 @@ def test_no_clock_makes_a_true_alarm_excuse_what_came_after_its_watch_was_stoppe
 def test_what_old_rows_do_not_say_is_told_by_their_times_and_by_the_next_alarm(tmp_path, clock, monkeypatch):
     """Events of older versions do not say where the streams ended."""
     monkeypatch.setattr(watches.audit, "append", without_ends(watches.audit.append))
-    with make(tmp_path, clock, MODEL) as project:
+    with watched(tmp_path, MODEL, clock=clock) as project:
         send(project, *[GOOD] * 30, *[BAD] * 2)
         project.alarms.judge(project.alarms.incident("1").alarms[0].id, "true", why="the lens was dirty")
         before = project.alarms.rates()[0].report.values
@@ -545,7 +523,7 @@ def test_a_person_may_call_a_later_alarm_false(project):
 
 def test_a_benign_change_is_no_false_alarm(tmp_path, clock):
     policy = Policy(watches=(Watch(settings={"arl": 1e4}, tolerance=0.9),))
-    with make(tmp_path, clock, MODEL, policy=policy) as project:
+    with watched(tmp_path, MODEL, clock=clock, policy=policy) as project:
         send(project, *[[0.0, 1.0] * 10] * 12)
         (one,) = project.alarms.incidents()
         assert one.alarms[0].followed.reason.startswith("data changed (benign)")
@@ -567,7 +545,7 @@ def test_an_alarm_while_the_policy_cools_down_says_until_when(project):
 
 def test_an_alarm_that_waits_says_so(tmp_path, clock):
     policy = Policy(watches=(Watch(settings={"arl": 1e4}, tolerance=0.5),))
-    with make(tmp_path, clock, MODEL, policy=policy) as project:
+    with watched(tmp_path, MODEL, clock=clock, policy=policy) as project:
         send(project, [0.0, 1.0] * 12)
         (one,) = project.alarms.incidents()
         assert (one.followed.followed, one.followed.short) == (None, "waits for more values")
@@ -579,7 +557,7 @@ def test_an_alarm_that_waits_says_so(tmp_path, clock):
 
 def test_what_promises_no_rate_is_left_out(tmp_path, clock):
     policy = Policy(watches=(Watch(detector="adwin", settings={}), Watch(settings={"arl": 1e5})))
-    with make(tmp_path, clock, MODEL, policy=policy) as project:
+    with watched(tmp_path, MODEL, clock=clock, policy=policy) as project:
         send(project, *[GOOD] * 10)
         assert [(rate.detector, rate.arl) for rate in project.alarms.rates()] == [("e-detector", 1e5)]
 

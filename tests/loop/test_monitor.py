@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from scenario import EVENT_AT, MODEL, POLICY, bad_events, good_events, settings
+from scenario import EVENT_AT, MODEL, POLICY, bad_events, good_events, settings, watched
 from sqlalchemy import func, select
 
 from visutility.core.clock import SimulatedClock
@@ -17,19 +17,7 @@ from visutility.store.schema import metric_chunk, retrain_trigger, run, verdict,
 @pytest.fixture
 def project(tmp_path):
     """A project whose model is watched; nothing was trained, the reference is given."""
-    with Project.create(settings=settings(tmp_path), clock=SimulatedClock(EVENT_AT)) as project:
-        project.registry.create_model(MODEL, "classification", by="tests")
-        for number in (1, 2):
-            new = NewVersion(
-                model=MODEL,
-                artifact_sha256=project.blobs.put(b"bytes %d" % number),
-                artifact_format="npz",
-                artifact_bytes=7,
-                recipe="tiny:recipe",
-            )
-            project.registry.register(new, by="tests", why="by hand")
-        project.registry.promote(MODEL, 1, expected=None, by="tests", why="by hand")
-        project.watch(MODEL, POLICY, reference=[0.0] * 95 + [1.0] * 5)
+    with watched(tmp_path) as project:
         yield project
 
 

@@ -3,6 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
+import scenario
 import tiny
 import unsure
 from scenario import EVENT_AT, MODEL, POLICY, add_labels, settings
@@ -17,7 +18,6 @@ from visutility.execute import LocalExecutor
 from visutility.loop import Policy, Project, Watch
 from visutility.loop.policy import LOOKS, Normal, Situation, decide, looks, read_policy, weigh_alarm, weigh_since
 from visutility.monitor import HarmKind
-from visutility.registry import NewVersion
 from visutility.store.schema import audit_event, retrain_trigger, run, verdict, watch
 
 TOLERANCE = 0.05
@@ -124,18 +124,8 @@ def test_decide_waits_refuses_and_runs_by_what_the_change_means():
 
 
 def watched(home, *watches, reference, clock=None, **rules):
-    """An open project whose model is watched; nothing was trained, the reference is given."""
-    project = Project.create(settings=settings(home), clock=clock or SimulatedClock(EVENT_AT))
-    project.registry.create_model(MODEL, "classification", by="tests")
-    for number in (1, 2):
-        sha = project.blobs.put(b"bytes %d" % number)
-        new = NewVersion(
-            model=MODEL, artifact_sha256=sha, artifact_format="npz", artifact_bytes=7, recipe="tiny:recipe"
-        )
-        project.registry.register(new, by="tests", why="by hand")
-    project.registry.promote(MODEL, 1, expected=None, by="tests", why="by hand")
-    project.watch(MODEL, Policy(watches=watches, **rules), reference=reference)
-    return project
+    """An open project whose model is watched in this way."""
+    return scenario.watched(home, clock=clock, policy=Policy(watches=watches, **rules), reference=reference)
 
 
 def send(project, values, *, metric="uncertainty", version=1, size=50, name=""):

@@ -1,16 +1,18 @@
 """A degraded tiny model, ready to be retrained: what the crash tests and others start from."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import tiny
 
-from visutility.core.clock import Clock
+from visutility.core.clock import Clock, SimulatedClock
 from visutility.core.settings import Settings
 from visutility.core.wire import MetricsEvent
 from visutility.data import ParquetSource
 from visutility.execute import Executor, LocalExecutor
 from visutility.loop import GateRules, Policy, Project, Watch
+from visutility.registry import NewVersion
 
 MODEL = "tiny"
 EVENT_AT = datetime(2026, 2, 1, tzinfo=UTC)
@@ -26,10 +28,36 @@ POLICY = Policy(
     trial_seconds=60.0,
     gate=GateRules(worse_by=0.2),
 )
+REFERENCE = [0.0] * 95 + [1.0] * 5  # errors of a model that is right
 
 
 def settings(home: Path) -> Settings:
     return Settings.load(home=home, environ={"VISUTILITY_ACTOR": "tests"})
+
+
+def watched(
+    home: Path,
+    *models: str,
+    clock: Clock | None = None,
+    policy: Policy = POLICY,
+    reference: Sequence[float] = REFERENCE,
+) -> Project:
+    """Return an open project whose models have two versions, the first of them watched; nothing was trained."""
+    project = Project.create(settings=settings(home), clock=clock or SimulatedClock(EVENT_AT))
+    for name in models or (MODEL,):
+        project.registry.create_model(name, "classification", by="tests")
+        for number in (1, 2):
+            new = NewVersion(
+                model=name,
+                artifact_sha256=project.blobs.put(b"bytes %d" % number),
+                artifact_format="npz",
+                artifact_bytes=7,
+                recipe="tiny:recipe",
+            )
+            project.registry.register(new, by="tests", why="by hand")
+        project.registry.promote(name, 1, expected=None, by="tests", why="by hand")
+        project.watch(name, policy, reference=reference)
+    return project
 
 
 def trained(
