@@ -1,14 +1,11 @@
 """`visutility alarms`: a list that a person can live with, on a terminal, in a pipe and in JSON."""
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
 
 import pytest
 from scenario import MODEL, POLICY, REFERENCE, bad_events, good_events, settings, watched
+from terminal import on_a_terminal
 
 from visutility.cli import main
 from visutility.loop import Project
@@ -137,21 +134,10 @@ def test_wrong_input_has_its_exit_code_and_a_next_move(call, words, code, said, 
     assert following in err.split("next:")[1]
 
 
-def on_a_terminal(columns, *words):
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", "COLUMNS": str(columns)}
-    command = [sys.executable, "-m", "visutility", *words]
-    with subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs) as child:
-        os.close(theirs)
-        shown = b""
-        try:
-            while more := os.read(ours, 65536):
-                shown += more
-        except OSError:  # how Linux says that nobody holds the other end any more
-            pass
-        os.close(ours)
-    assert child.returncode == 0
-    return re.sub("\x1b\\[[0-9;]*m", "", shown.decode()).replace("\r", "").splitlines()
+def lines_on_a_terminal(columns, *words):
+    code, shown = on_a_terminal("-m", "visutility", *words, columns=columns)
+    assert code == 0
+    return re.sub("\x1b\\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
 
 
 @pytest.mark.slow
@@ -161,7 +147,7 @@ def test_an_incident_that_a_run_was_refused_for_takes_few_lines(home, columns, l
     with Project.open(settings=settings(home)) as project:
         project.watch(MODEL, POLICY, reference=REFERENCE)
         project.monitor.ingest(*bad_events(5, start=100))
-    shown = on_a_terminal(columns, "alarms", "list", "--home", str(home))
+    shown = lines_on_a_terminal(columns, "alarms", "list", "--home", str(home))
     start = next(at for at, line in enumerate(shown) if line.startswith("  2 "))
     assert "no run" in shown[start]
     assert sum(bool(line.strip()) for line in shown[start:]) - 1 <= lines  # the last one counts what is closed
@@ -171,6 +157,6 @@ def test_an_incident_that_a_run_was_refused_for_takes_few_lines(home, columns, l
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("words", [["list"], ["list", "--all"], ["show", "1"], ["rate"]])
 def test_no_line_is_wider_than_the_terminal(home, columns, words):
-    lines = on_a_terminal(columns, "alarms", *words, "--home", str(home))
+    lines = lines_on_a_terminal(columns, "alarms", *words, "--home", str(home))
     assert len(lines) > 2
     assert max(map(len, lines)) <= columns

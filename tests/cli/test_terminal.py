@@ -1,11 +1,11 @@
 """What a person sees on a terminal, and a program in a pipe."""
 
 import os
-import pty
 import subprocess
 import sys
 
 import pytest
+from terminal import on_a_terminal
 
 from visutility.cli import main
 from visutility.core.settings import Settings
@@ -30,23 +30,6 @@ def home(tmp_path):
     with Project.create(settings=settings) as project:
         project.registry.create_model("digits", "classification", by="tests", why="a test")
     return tmp_path / "home"
-
-
-def on_a_terminal(*words):
-    """Run Python on a terminal of its own, 100 columns wide; return what the terminal showed."""
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", "COLUMNS": "100"}
-    env.pop("NO_COLOR", None)
-    with subprocess.Popen([sys.executable, *words], env=env, stdin=theirs, stdout=theirs, stderr=theirs) as child:
-        os.close(theirs)
-        shown = b""
-        try:
-            while more := os.read(ours, 65536):
-                shown += more
-        except OSError:  # how Linux says that nobody holds the other end any more
-            pass
-        os.close(ours)
-    return child.returncode, shown.decode()
 
 
 def in_a_pipe(*words):
