@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from visutility.core.codec import loads, to_text
 from visutility.loop.policy import AT_WORK
+from visutility.loop.watch import Alarm, stored_alarm
 from visutility.monitor import make_detector
 from visutility.store import audit
 from visutility.store.schema import (
@@ -80,15 +81,8 @@ class Followed:
 class Found:
     """A stored verdict. `left` values of its event came after it, and the next event begins after `chunk`."""
 
-    id: str
+    alarm: Alarm
     watch: str
-    level: str
-    position: int
-    score: float
-    limit: float
-    evidence: dict[str, float]
-    promise: str
-    at: str
     chunk: int
     left: int
     followed: Followed | None
@@ -140,8 +134,7 @@ def read_verdicts(connection: Connection) -> dict[str, Found]:
     v, t, chunk = verdict.c, retrain_trigger.c, metric_chunk.c
     rows = connection.execute(
         select(
-            v.id, v.watch_id, v.level, v.position, v.score, v.limit, v.evidence, v.promise, v.created_at,
-            chunk.first_position, (chunk.first_position + chunk["count"] - 1 - v.position).label("left"),
+            verdict, chunk.first_position, (chunk.first_position + chunk["count"] - 1 - v.position).label("left"),
             t.decision, t.reason, run.c.id.label("run"), run.c.status, run.c.outcome, run.c.failure, run.c.waiting_for,
             gate_report.c.answer, model.c.name,
         )
@@ -153,8 +146,7 @@ def read_verdicts(connection: Connection) -> dict[str, Found]:
     )  # fmt: skip
     return {
         row.id: Found(
-            row.id, row.watch_id, row.level, row.position, row.score, row.limit, loads(row.evidence), row.promise,
-            row.created_at, row.first_position, row.left, _followed(row), judged.get(row.id),
+            stored_alarm(row, row.name), row.watch_id, row.first_position, row.left, _followed(row), judged.get(row.id),
         )
         for row in rows
     }  # fmt: skip
@@ -214,8 +206,8 @@ def story(connection: Connection, streams: Mapping[str, Stream], verdicts: Mappi
             if found.watch not in at_work:  # `champion` moved to a version that nobody could watch
                 at_work.append(found.watch)
                 turns.append(Turn(latest, event.seq, "start", (found.watch,)))
-            kind: Kind = "alarm" if found.level == "alarm" else "warning"
-            turns.append(Turn(latest, event.seq, kind, (found.watch,), found.id))
+            kind: Kind = "alarm" if found.alarm.level == "alarm" else "warning"
+            turns.append(Turn(latest, event.seq, kind, (found.watch,), found.alarm.id))
             continue
         started, ends = _started(event, streams), None
         if event.kind in _MOVES:
@@ -272,9 +264,9 @@ def quiet_turns(
     for before, after in _gaps(turns):
         last = verdicts[before.verdict]
         next_one = None if after is None or not after.verdict else verdicts[after.verdict]
-        if next_one is not None and next_one.position - last.position <= quiet:
+        if next_one is not None and next_one.alarm.position - last.alarm.position <= quiet:
             continue
-        end = ends.get(last.id) if next_one is None else next_one.position
+        end = ends.get(last.alarm.id) if next_one is None else next_one.alarm.position
         at = _quiet_at(connection, streams[last.watch], last, end, quiet)
         if at is None or (after is not None and not next_one and at > after.at):
             continue
@@ -310,9 +302,9 @@ def _gaps(turns: Sequence[Turn]) -> Iterator[tuple[Turn, Turn | None]]:
 
 def _quiet_at(connection: Connection, stream: Stream, last: Found, end: int | None, quiet: int) -> str | None:
     """Return when the `quiet`-th value after a verdict came, if it came before the position `end`."""
-    count = last.left if end is None else min(last.left, end - last.position - 1)
+    count = last.left if end is None else min(last.left, end - last.alarm.position - 1)
     if count >= quiet:
-        return last.at
+        return last.alarm.at
     for row in values_after(connection, stream, last.chunk):
         if end is not None and row.first_position >= end:
             return None

@@ -249,25 +249,27 @@ def _count(alarms: Sequence[Found], own: Mapping[str, _Own], confirmed: set[str]
     From that one on the stream has changed, for every watch of it. Only what somebody called false counts from then
     on, and of each watch the first alarm that is said to be true.
     """
-    said = {one.id: _said(one, confirmed) for one in alarms}
-    true = min((one for one in alarms if said[one.id] == "true"), key=lambda one: one.position, default=None)
+    said = {one.alarm.id: _said(one, confirmed) for one in alarms}
+    true = min(
+        (one for one in alarms if said[one.alarm.id] == "true"), key=lambda one: one.alarm.position, default=None
+    )
     right = set()
     for one in alarms:
-        word, of = said[one.id], own[one.watch]
-        if true is not None and one.position >= true.position and word != "false":
+        word, of = said[one.alarm.id], own[one.watch]
+        if true is not None and one.alarm.position >= true.alarm.position and word != "false":
             if word is None or one.watch in right:
                 of.repeated += 1
                 continue
             right.add(one.watch)
             of.confirmed += one.judged is None
-        of.alarms.append((one.id, word))
+        of.alarms.append((one.alarm.id, word))
     return true
 
 
 def _said(found: Found, confirmed: set[str]) -> Judgements | None:
     if found.judged is not None:
         return "true" if found.judged.judgement == "true" else "false"
-    return "true" if found.id in confirmed else None
+    return "true" if found.alarm.id in confirmed else None
 
 
 @dataclass(slots=True)
@@ -333,7 +335,7 @@ def _confirmed(connection: Connection, blobs: Blobs, history: _History) -> set[s
             continue
         fresh, old = (of_rows(part, stream.metric) for part in seen)
         if became_worse(fresh, old, stream.reference):
-            sure.add(found.id)
+            sure.add(found.alarm.id)
     return sure
 
 

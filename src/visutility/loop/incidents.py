@@ -181,7 +181,7 @@ class _Replay:
             past.closed, past.ended = at, words
 
     def _order(self, verdict: str) -> tuple[int, str]:
-        return self._verdicts[verdict].position, verdict
+        return self._verdicts[verdict].alarm.position, verdict
 
     def _incident(self, past: _Past) -> AlarmIncident:
         streams = [self._streams[one] for one in past.streams]
@@ -191,8 +191,8 @@ class _Replay:
             streams[0].model,
             _what(streams),
             tuple(dict.fromkeys(one.name for one in streams)),
-            alarms[0].at,
-            alarms[-1].at,
+            alarms[0].alarm.at,
+            alarms[-1].alarm.at,
             past.closed,
             past.ended,
             max(_ratio(one) for one in alarms),
@@ -240,9 +240,10 @@ class _Watches:
 
 def _ratio(found: Found) -> float:
     """Return the evidence in limits; 1 where a limit is no scale, or for what has just begun to rise."""
-    if found.level != "alarm" or not found.limit > 0.0:
+    alarm = found.alarm
+    if alarm.level != "alarm" or not alarm.limit > 0.0:
         return 1.0
-    return max(found.score / found.limit, 1.0)
+    return max(alarm.score / alarm.limit, 1.0)
 
 
 def _what(streams: Sequence[Stream]) -> str:
@@ -263,18 +264,19 @@ def _stored(found: Found, stream: Stream, stopped: bool) -> StoredAlarm:
         outcome = "undecided: its version is watched no longer" if stopped else short
     else:
         short = outcome = "nothing: the model had no policy"
+    alarm = found.alarm
     return StoredAlarm(
-        found.id,
-        stream.model,
-        stream.version,
-        stream.metric,
-        stream.detector,
-        found.position,
-        found.at,
-        found.score,
-        found.limit,
-        found.evidence,
-        found.promise,
+        alarm.id,
+        alarm.model,
+        alarm.version,
+        alarm.metric,
+        alarm.detector,
+        alarm.position,
+        alarm.at,
+        alarm.score,
+        alarm.limit,
+        alarm.evidence,
+        alarm.promise,
         found.followed,
         found.judged,
         short,

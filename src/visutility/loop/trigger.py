@@ -29,7 +29,7 @@ from visutility.loop.policy import (
     weigh_alarm,
     weigh_since,
 )
-from visutility.loop.watch import Alarm, Seen
+from visutility.loop.watch import Alarm, Seen, stored_alarm
 from visutility.monitor import Harm
 from visutility.store import audit
 from visutility.store.engine import Tx
@@ -70,7 +70,7 @@ class AutoRetrainer:
             now = int(tx.execute(_SINCE, {"verdict": row.id}).scalar() or 0)  # of the watched version alone
             if not looks(normal, max(now - seen.count, 0), now):
                 continue
-            alarm = _alarm(row, seen.model)
+            alarm = stored_alarm(row, seen.model)
             values = _values(tx, alarm, row.position + 1, seen.end)
             last = now >= normal.patience
             self._follow(tx, alarm, weigh_since(alarm.metric, values, normal, seen.reference["tolerance"], last=last))
@@ -165,25 +165,6 @@ def situation(tx: Tx, model_id: str, policy: Policy) -> Situation:
 
 def _normal(known: dict[str, Any]) -> Normal:
     return msgspec.convert(known, Normal)
-
-
-def _alarm(row: Any, model: str) -> Alarm:
-    """Return the alarm of a stored verdict."""
-    return Alarm(
-        row.id,
-        model,
-        row.model_id,
-        row.version_number,
-        row.metric,
-        row.detector,
-        row.level,
-        row.position,
-        row.score,
-        row.limit,
-        loads(row.evidence),
-        row.promise,
-        row.created_at,
-    )
 
 
 def _values(tx: Tx, alarm: Alarm, start: int, end: int) -> NDArray[np.float64]:

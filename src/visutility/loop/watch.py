@@ -269,6 +269,25 @@ class Monitor:
                 print(f"observer {name} raised {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
 
 
+def stored_alarm(row: Any, model: str) -> Alarm:
+    """Return what a row of `verdict` says, of the model of that name."""
+    return Alarm(
+        row.id,
+        model,
+        row.model_id,
+        row.version_number,
+        row.metric,
+        row.detector,
+        row.level,
+        row.position,
+        row.score,
+        row.limit,
+        loads(row.evidence),
+        row.promise,
+        row.created_at,
+    )
+
+
 @dataclass(slots=True)
 class _Live:
     model: str
