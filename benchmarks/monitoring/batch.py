@@ -15,18 +15,19 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.monitoring.peers import lacking, left_out
 from visutility.core.rng import rng
 from visutility.monitor import compare, sketch
 
 COLUMNS = 20
 MOVED = 10  # columns that are shifted, where any are
 SHIFT = 0.1  # standard deviations
+RUNS = {"ours": 1000, "scipy ks": 300, "evidently": 20, "nannyml": 20, "whylogs": 300}  # the slow ones fewer
 SHORT = 10.0  # seconds of a run that may be repeated
 Judge = Callable[[Any], tuple[bool, set[str]]]  # current window -> verdict, flagged columns
 
@@ -123,17 +124,45 @@ def nannyml(reference: dict[str, Any]) -> Judge:
     return judge
 
 
+def whylogs(reference: dict[str, Any]) -> Judge:
+    """Return whylogs' drift scores with its defaults: drift when any column's category is DRIFT, p below .05 each."""
+    import pandas as pd
+    import whylogs as why
+    from whylogs.viz.drift.column_drift_algorithms import calculate_drift_scores
+
+    before = why.log(pd.DataFrame(reference)).view()
+
+    def judge(current: Any) -> tuple[bool, set[str]]:
+        after = why.log(pd.DataFrame(current)).view()
+        scores = calculate_drift_scores(target_view=after, reference_view=before, with_thresholds=True)
+        flagged = {name for name, score in scores.items() if score and score["drift_category"] == "DRIFT"}
+        return bool(flagged), flagged
+
+    return judge
+
+
 TOOLS: dict[str, Callable[[dict[str, Any]], Judge]] = {
     "ours": ours,
     "scipy ks": scipy_ks,
     "evidently": evidently,
     "nannyml": nannyml,
+    "whylogs": whylogs,
 }
+
+
+def absent() -> dict[str, str]:
+    """Return what each peer lacks; empty where it can run."""
+    return {
+        "evidently": lacking("evidently"),
+        "nannyml": lacking("nannyml"),
+        "whylogs": lacking("whylogs", "IPython", "pandas"),
+    }
 
 
 def installed() -> list[str]:
     """Return the tools that can run here."""
-    return [name for name in TOOLS if name in ("ours", "scipy ks") or find_spec(name)]
+    lacks = absent()
+    return [name for name in TOOLS if not lacks.get(name)]
 
 
 # -- cost ------------------------------------------------------------------------------------------------------------
@@ -251,29 +280,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--only", choices=("cost", "power", "changes", "size"), help="one of the tables")
+    parser.add_argument("--tools", nargs="*", choices=tuple(TOOLS), help="these tools")
     parser.add_argument("--cost", nargs=2, metavar=("TOOL", "ROWS"), help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     warnings.simplefilter("ignore")
-    os.environ.update(NML_DISABLE_USAGE_LOGGING="1", DO_NOT_TRACK="1")
+    os.environ.update(NML_DISABLE_USAGE_LOGGING="1", DO_NOT_TRACK="1", WHYLOGS_NO_ANALYTICS="True")
     if given.cost:
         print(json.dumps(cost(given.cost[0], int(given.cost[1]))))
         return
-    tools = installed()
-    runs = (
-        {"ours": 10, "scipy ks": 10} if given.quick else {"ours": 1000, "scipy ks": 300, "evidently": 20, "nannyml": 20}
-    )
+    tools = [tool for tool in installed() if not given.tools or tool in given.tools]
+    mine = [tool for tool in tools if tool == "ours"]
+    print(left_out(absent()), end="", flush=True)
+    runs = {"ours": 10, "scipy ks": 10} if given.quick else RUNS
     if given.only in (None, "cost"):
         costs(tools, (100_000,) if given.quick else (100_000, 1_000_000))
     if given.only in (None, "power"):
         powers(tools, runs, 5000)
-        powers(["ours"], runs, 50_000)
-    if given.only in (None, "changes"):
+        if mine:
+            powers(mine, runs, 50_000)
+    if mine and given.only in (None, "changes"):
         changes(10 if given.quick else 200)
     if given.only in (None, "size"):
         sizes(tools, runs, [("normal", 5000, 5000)])
+    if mine and given.only in (None, "size"):
         laws = ("dependent", "heavy tails", "rounded", "counts", "mostly zero", "labels")
         settings = [(law, 5000, 5000) for law in laws] + [("mostly zero", 5000, 500), ("lognormal", 20_000, 2000)]
-        sizes(["ours"], runs | {"ours": runs["ours"] * 4 // 10}, settings[:2] if given.quick else settings)
+        sizes(mine, runs | {"ours": runs["ours"] * 4 // 10}, settings[:2] if given.quick else settings)
 
 
 if __name__ == "__main__":

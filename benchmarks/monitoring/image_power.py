@@ -6,6 +6,7 @@ where they are installed, on fewer windows; per-dimension Kolmogorov-Smirnov wit
 """
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -13,7 +14,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from benchmarks.monitoring import images as source
+from benchmarks.monitoring.peers import lacking, left_out
 from visutility.core.rng import rng
 from visutility.monitor import compare
 from visutility.monitor.drift import EmbeddingReference, ImageReference
@@ -92,16 +93,28 @@ def per_dimension(reference: Window) -> Judge:
 
 
 def alibi(kind: str) -> Callable[[Window], Judge]:
-    """A detector of alibi-detect as its documentation sets it up."""
+    """A detector of alibi-detect as its documentation sets it up; the classifier is scikit-learn's logistic one."""
 
     def learn(reference: Window) -> Judge:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from alibi_detect import cd
+            from sklearn.linear_model import LogisticRegression
 
+            logging.getLogger("alibi_detect").setLevel(logging.ERROR)
             vectors = reference.embedding.astype(np.float32)
-            made = cd.KSDrift(vectors, p_val=LEVEL) if kind == "KS" else cd.MMDDrift(vectors, backend="pytorch")
+            model = LogisticRegression(max_iter=1000)
+            makers: dict[str, Callable[[], Any]] = {
+                "KS": lambda: cd.KSDrift(vectors, p_val=LEVEL),
+                "classifier": lambda: cd.ClassifierDrift(vectors, model, backend="sklearn", p_val=LEVEL),
+                "classifier, 5 folds": lambda: cd.ClassifierDrift(
+                    vectors, model, backend="sklearn", p_val=LEVEL, n_folds=5
+                ),
+                "MMD": lambda: cd.MMDDrift(vectors, backend="pytorch", p_val=LEVEL),
+            }
+            made = makers[kind]()
 
         def judge(window: Window) -> float:
             data = made.predict(window.embedding.astype(np.float32))["data"]
@@ -112,6 +125,15 @@ def alibi(kind: str) -> Callable[[Window], Judge]:
     return learn
 
 
+ALIBI = {"KS": True, "classifier": False, "classifier, 5 folds": False, "MMD": True}  # and whether it is slow
+
+
+def absent() -> dict[str, str]:
+    """What each peer lacks; empty where it can run."""
+    mmd = lacking("alibi_detect", "torch")
+    return {f"alibi-detect {kind}": mmd if kind == "MMD" else lacking("alibi_detect") for kind in ALIBI}
+
+
 def methods() -> dict[str, tuple[Callable[[Window], Judge], bool]]:
     """Return each method and whether it is slow."""
     found: dict[str, tuple[Callable[[Window], Judge], bool]] = {
@@ -119,10 +141,10 @@ def methods() -> dict[str, tuple[Callable[[Window], Judge], bool]]:
         "whitened mean, chi-square": (hotelling, False),
         "KS, Bonferroni": (per_dimension, False),
     }
-    if find_spec("alibi_detect"):
-        found["alibi-detect KS"] = (alibi("KS"), True)
-        if find_spec("torch"):
-            found["alibi-detect MMD"] = (alibi("MMD"), True)
+    lacks = absent()
+    for kind, slow in ALIBI.items():
+        if not lacks[f"alibi-detect {kind}"]:
+            found[f"alibi-detect {kind}"] = (alibi(kind), slow)
     return found
 
 
@@ -173,13 +195,13 @@ class Table:
 
     def show(self) -> None:
         """Print everything."""
-        print(f"{'':27}   FPR (windows)    power at severity 1 / 2 / 3    JPEG              ms (median CPU)")
+        print(f"{'':33}   FPR (windows)    power at severity 1 / 2 / 3    JPEG              ms (median CPU)")
         for name, found in self.alarms.items():
             nulls = found["clean", 0]
             power = [np.mean([np.mean(found[kind, at]) for kind in KINDS]) for at in (1, 2, 3)]
             jpeg = [np.mean(found["jpeg", at]) for at in (1, 2, 3)]
             print(
-                f"{name:27}   {np.mean(nulls):.3f} ({len(nulls):5})     {' / '.join(f'{p:.3f}' for p in power)}"
+                f"{name:33}   {np.mean(nulls):.3f} ({len(nulls):5})     {' / '.join(f'{p:.3f}' for p in power)}"
                 f"          {' / '.join(f'{p:.2f}' for p in jpeg)}   {1e3 * np.median(self.seconds[name]):7.2f}"
             )
         print()
@@ -187,7 +209,7 @@ class Table:
             cells = "  ".join(
                 f"{kind} {' / '.join(f'{np.mean(found[kind, at]):.2f}' for at in (1, 2, 3))}" for kind in KINDS
             )
-            print(f"{name:27}   {cells}")
+            print(f"{name:33}   {cells}")
         print("\nnames given (pixels + embeddings)")
         heads = [*KINDS, "none", "no drift"]
         print(f"{'':16}" + "".join(f"{head:>12}" for head in heads))
@@ -246,8 +268,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one reference, few windows")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--references", type=int, default=10, help="references, each with 460 windows")
     given = parser.parse_args(argv)
-    sizes = (1, 20, 3) if given.quick else (10, 100, 20)
+    sizes = (1, 20, 3) if given.quick else (given.references, 100, 20)
+    print(left_out(absent()), end="", flush=True)
     run(*sizes, seed=given.seed).show()
     call = whole_call()
     print(f"\ncompare on arrays (32 values wide): {call['first']:.1f} ms at first, {call['again']:.2f} ms after")

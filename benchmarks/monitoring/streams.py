@@ -1,8 +1,9 @@
-"""Delays and false alarms of every detector on streams, beside River, Frouros, an oracle and an always-fire.
+"""Delays and false alarms of every detector on streams, beside River, Frouros, CapyMOA, an oracle and an always-fire.
 
 Delays: medians over the seeds of the values from the change to the first alarm in it, after exactly 5,000 unchanged
 values; a missed change counts as infinite. False alarms: per million values of unchanged streams, each watched from
-its first value on. The first values of a stream are its own reference window. CPU: microseconds a value.
+its first value on. The first values of a stream are its own reference window. Values a second: by CPU time, the
+median over the unchanged streams.
 """
 
 import argparse
@@ -18,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.monitoring.images import folder
+from benchmarks.monitoring.peers import left_out
 from benchmarks.monitoring.scenes import HEALTHY, Scene, changes, nulls
-from benchmarks.monitoring.watchers import Watcher, delays, oracle, watchers
+from benchmarks.monitoring.watchers import Watcher, absent, delays, oracle, watchers
 from benchmarks.tuning.memo import cache_folder
 from benchmarks.tuning.page import write
 from visutility.core.errors import InvalidObservation
 
-SLOW = ("River", "Frouros", "always")  # one value at a time: fewer values of the nulls
+SLOW = ("River", "Frouros", "CapyMOA", "always")  # one value at a time: fewer values of the nulls
 MOST = 1_000_000  # of them
 
 
@@ -67,8 +69,8 @@ def table(rows: list[Scene], columns: list[Watcher | str], cell: Callable[[Scene
     return lines
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print both tables; with --page, put them into a page."""
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """What is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring.streams", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few short streams, to see that it runs")
     parser.add_argument("--half", choices=("report", "dev"), default="report")
@@ -79,7 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--values", type=int, default=10_000_000, help="values a null; peers get at most a million")
     parser.add_argument("--streams", type=int, default=100, help="streams a null")
     parser.add_argument("--page", type=Path, help="a page with <!-- stream-delays --> and <!-- stream-nulls -->")
-    given = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print both tables; with --page, put them into a page."""
+    given = arguments(argv)
     chosen = [one for one in watchers() if not given.only or one.name in given.only]
     moves = [s for s in changes() if s.half == given.half and given.scenes in s.title]
     still = [s for s in nulls() if s.half == given.half and given.scenes in s.title]
@@ -96,17 +103,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         count = min(seeds, 30) if watcher.name == "always fires" else seeds
         return shown(float(np.median(measured(watcher, scene, count, None, 0)["delays"])))
 
-    def rate(scene: Scene, column: Watcher) -> str:
+    def null(scene: Scene, column: Watcher) -> tuple[float, float]:
         n = max((min(values, MOST) if column.name.startswith(SLOW) else values) // streams, 1)
         found = measured(column, scene, streams, n, 0)
-        return "–" if math.isnan(found["alarms"]) else f"{1e6 * found['alarms'] / (n * streams):.3g}"
+        return 1e6 * found["alarms"] / (n * streams), found.get("cpu", math.nan)
 
+    def rate(scene: Scene, column: Watcher) -> str:
+        alarms = null(scene, column)[0]
+        return "–" if math.isnan(alarms) else f"{alarms:.3g}"
+
+    def speed(column: Watcher) -> str:
+        cpu = [one for scene in still if not math.isnan(one := null(scene, column)[1])]
+        return f"{1 / np.median(cpu):.3g}" if cpu else "–"
+
+    print(left_out(absent()), end="", flush=True)
     print(f"median delay over {seeds} seeds\n", flush=True)
     first = table(moves, [*chosen, *(["oracle"] if not given.only or "oracle" in given.only else [])], delay)
     print(
         f"\nfalse alarms per million of {values:,} values, {streams} streams (peers: at most a million)\n", flush=True
     )
     second = table(still, list(chosen), rate)
+    if still:
+        second.append("| million values a second | " + " | ".join(map(speed, chosen)) + " |")
+        print(second[-1], flush=True)
     if given.page:
         write(given.page, "stream-delays", first)
         write(given.page, "stream-nulls", second)

@@ -6,16 +6,17 @@ first value on, with no reference window, and goes on after an alarm as it does 
 
 import hashlib
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.monitoring.peers import lacking
 from benchmarks.monitoring.scenes import HEALTHY, Array, Scene
 from visutility.monitor import Fleet, Level, make_detector
 
@@ -107,11 +108,15 @@ OURS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 def watchers() -> list[Watcher]:
     """Everything that can take part here, oracle aside."""
     found = [Watcher(name, partial(fleet, kind, settings), source()) for name, kind, settings in OURS]
-    if find_spec("river"):
-        found += _river()
-    if find_spec("frouros"):
-        found += _frouros()
+    for peer, lack in absent().items():
+        if not lack:
+            found += PEERS[peer]()
     return [*found, Watcher("always fires", always, "1")]
+
+
+def absent() -> dict[str, str]:
+    """What each peer lacks; empty where it can run."""
+    return {"River": lacking("river"), "Frouros": lacking("frouros"), "CapyMOA": lacking("capymoa", java=True)}
 
 
 def _river() -> list[Watcher]:
@@ -143,6 +148,43 @@ def _frouros() -> list[Watcher]:
         Watcher(f"Frouros {kind.__name__}", partial(one_by_one, partial(Wrapped, kind)), version("frouros"))
         for kind in (CUSUM, GeometricMovingAverage)
     ]
+
+
+def _capymoa() -> list[Watcher]:
+    """Java starts with the first detector that is made, once, and small."""
+
+    class Wrapped:
+        def __init__(self, kind: str) -> None:
+            os.environ.setdefault("CAPYMOA_JVM_ARGS", "-Xmx512m -Xss10M")
+            from capymoa.drift import detectors
+
+            self._inner = getattr(detectors, kind)()
+
+        def update(self, value: float) -> None:
+            self._inner.add_element(value)
+            self.drift_detected = self._inner.detected_change()
+
+    return [
+        Watcher(f"CapyMOA {kind}", partial(one_by_one, partial(Wrapped, kind)), version("capymoa")) for kind in CAPYMOA
+    ]
+
+
+# All that take single values, but OPTWIN and ABCD: those cost 150 microseconds a value.
+CAPYMOA = (
+    "ADWIN",
+    "HDDMAverage",
+    "HDDMWeighted",
+    "SEED",
+    "CUSUM",
+    "PageHinkley",
+    "DDM",
+    "EDDM",
+    "RDDM",
+    "STEPD",
+    "EWMAChart",
+    "GeometricMovingAverage",
+)
+PEERS = {"River": _river, "Frouros": _frouros, "CapyMOA": _capymoa}
 
 
 def delays(alarms: list[list[int]], healthy: int = HEALTHY) -> list[float]:
