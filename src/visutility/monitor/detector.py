@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visutility.core import codec
 from visutility.core.errors import EmptyWindow, Invalid, InvalidObservation, InvalidSetting, StreamNotFound
-from visutility.monitor.state import MANY, Floats, Ints, S, arrays, between, copy, piece, streams
+from visutility.monitor.state import MANY, Bools, Floats, Ints, S, arrays, between, copy, piece, streams
 from visutility.monitor.verdicts import Level, Verdict, Verdicts
 
 __all__ = ["AbstractDetector", "Direction", "Level", "Verdict", "Verdicts"]
@@ -34,7 +34,8 @@ _KINDS: dict[object, str] = {int: "a whole number", float: "a number", float | N
 @dataclass(frozen=True, slots=True)
 class AbstractDetector(ABC, Generic[S]):
     """Base of detectors. A plug-in gives the abstract methods, and one that may go by the clock `clocked` and
-    `absorb_at`; it may give `check`, and `blank` where `fresh` raises. Everything else is final.
+    `absorb_at`; it may give `check`, `settled` where its scores are evidence, and `blank` where `fresh` raises. All
+    else is final.
 
     `direction` says which way is worse; values outside [`low`, `high`] are refused (None: no such end). What the
     methods call *oriented* are values turned so that larger is worse. A detector that takes its values one by one
@@ -120,6 +121,24 @@ class AbstractDetector(ABC, Generic[S]):
     @abstractmethod
     def learnt(self, state: S, stream: int = 0) -> dict[str, float]:
         """Return what was learnt of a stream so far, in the units of the stream."""
+
+    def settled(
+        self,
+        state: S,  # noqa: ARG002
+        verdicts: Verdicts | None = None,  # noqa: ARG002
+        spent: Bools | None = None,  # noqa: ARG002
+    ) -> Floats:
+        """Return each stream's score as evidence, shape (s,), or raise `InvalidSetting` where scores are none.
+
+        Evidence is at most a sum, over starting points, of processes that start at 1 at most and whose mean given the
+        past never rises while the stream is no worse. Where the last update, whose `verdicts` these are, raised an
+        alarm, it is that at the first one. Of the `spent` streams, which alarmed before, it is the evidence since then
+        given all before: 0 where the proof ends at an alarm.
+        """
+        raise InvalidSetting(
+            f"the scores of {self.name} are no evidence: a limit is all that they are made for",
+            hint="e-detector, eprocess, ranks, dependent and auto have evidence: make_detector('eprocess', arl=1e12)",
+        )
 
     def blank(self) -> S:
         """Return any state of one stream: the arrays of all states are of its types, and of its shapes but for s."""

@@ -13,7 +13,7 @@ from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, StreamNotFound
 from visutility.monitor.detector import AbstractDetector, unmasked
 from visutility.monitor.factory import make_detector
-from visutility.monitor.state import Floats, Ints, join, take
+from visutility.monitor.state import Bools, Floats, Ints, join, take
 from visutility.monitor.state import streams as state_streams
 from visutility.monitor.verdicts import Verdicts
 
@@ -45,8 +45,16 @@ class Fleet:
         """The streams that are watched, ascending, shape (s,)."""
         return self._ids.copy()
 
+    @property
+    def seen(self) -> Ints:
+        """How many values each stream has had since it was added, shape (s,)."""
+        return np.zeros(0, np.int64) if self._state is None else np.array(self._state.seen, np.int64)
+
     def __len__(self) -> int:
         return len(self._ids)
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self):,} streams by {self.detector.name}, {int(self.seen.sum()):,} values seen>"
 
     def __contains__(self, stream: object) -> bool:
         return isinstance(stream, int | np.integer) and bool(np.isin(stream, self._ids))
@@ -99,6 +107,13 @@ class Fleet:
     def scores(self) -> Floats:
         """Return each stream's current score, shape (s,); NaN where there is none yet."""
         return np.zeros(0) if self._state is None else self.detector.scores(self._state)
+
+    def settled(self, verdicts: Verdicts | None = None, spent: Bools | None = None) -> Floats:
+        """Return each stream's score as evidence, shape (s,), as `StreamFDR.follow` takes it; see the detector's.
+
+        Raises `InvalidSetting` where the detector's scores are no evidence.
+        """
+        return np.zeros(0) if self._state is None else self.detector.settled(self._state, verdicts, spent)
 
     def learnt(self, stream: int) -> dict[str, float]:
         """Return what was learnt of a stream so far, in its units. `StreamNotFound` when it is not watched."""

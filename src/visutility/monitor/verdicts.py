@@ -77,9 +77,19 @@ class Verdicts:
     def alarm(self) -> Bools:
         """Shape (streams,): which streams raised an alarm in this update."""
         raised = np.zeros(self.streams, np.bool_)
-        named = self.stream[self.level == Level.ALARM]
-        raised[named if self.ids is None else np.searchsorted(self.ids, named)] = True
+        raised[self.rows[self.level == Level.ALARM]] = True
         return raised
+
+    @property
+    def rows(self) -> Ints:
+        """Shape (m,): the place of each verdict's stream in the columns over streams."""
+        return self.stream if self.ids is None else np.searchsorted(self.ids, self.stream)
+
+    def at_alarms(self, scores: Floats) -> Floats:
+        """Return these scores, (streams,), with the one at its first alarm where a stream raised one in this update."""
+        backwards, merged = np.flatnonzero(self.level == Level.ALARM)[::-1], scores.copy()
+        merged[self.rows[backwards]] = self.score[backwards]
+        return merged
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -90,3 +100,9 @@ class Verdicts:
             zip(*columns, strict=True), self.score.tolist(), self.limit.tolist(), self.reasons, strict=True
         ):
             yield Verdict(stream, position, Level(level), score, limit, why)
+
+
+def first_alarms(scores: Floats, verdicts: Verdicts | None, spent: Bools | None) -> Floats:
+    """Return scores that are evidence up to the first alarm, as it, and 0 for the streams that are `spent`."""
+    merged = scores if verdicts is None else verdicts.at_alarms(scores)
+    return merged if spent is None else np.where(spent, 0.0, merged)

@@ -16,7 +16,7 @@ from visutility.monitor.detectors.dependent import Dependent, DependentState
 from visutility.monitor.detectors.ranks import Ranks, RankState
 from visutility.monitor.state import Bools, Floats, Ints, StreamState, arrays, between, put, take
 from visutility.monitor.steps import StepDetector
-from visutility.monitor.verdicts import Level, Verdict
+from visutility.monitor.verdicts import Level, Verdict, Verdicts
 
 MARGIN = 1.25  # on 0/1 values the stake is won that many times `arl`: a rate is not drawn at random
 ERRORS, SCORES, BOTH = 0, 1, 2
@@ -165,6 +165,12 @@ class Auto(StepDetector[Any]):
             self._errors().scores(_view(state, ERRORS)),
             self._scores().scores(_view(state, SCORES)),
         )
+        return np.where(state.kind == SCORES, scores, errors)
+
+    def settled(self, state: Any, verdicts: Verdicts | None = None, spent: Bools | None = None) -> Floats:
+        """Return the evidence of each stream's detector."""
+        errors = self._errors().settled(_view(state, ERRORS), verdicts, spent)
+        scores = self._scores().settled(_view(state, SCORES), verdicts, spent)
         return np.where(state.kind == SCORES, scores, errors)
 
     def evidence(self, state: Any, stream: int = 0) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visutility.core.errors import EmptyWindow, InvalidObservation, InvalidSetting
-from visutility.monitor.detector import AbstractDetector, Level
+from visutility.monitor.detector import AbstractDetector, Level, Verdicts
 from visutility.monitor.detectors._blend import halves
 from visutility.monitor.detectors._settings import check_arl, check_warning
 from visutility.monitor.detectors._sums import follow, levels_of, sums
@@ -179,6 +179,15 @@ class EDetector(StepDetector[BettingState]):
     def scores(self, state: BettingState) -> Floats:
         """Return the mixture of the bets' winnings, from 0 to `arl`; on an unchanged stream its mean is its age."""
         return state.score.copy()
+
+    def settled(
+        self,
+        state: BettingState,
+        verdicts: Verdicts | None = None,
+        spent: Bools | None = None,  # noqa: ARG002
+    ) -> Floats:
+        """Return the scores: they are evidence as they are, after an alarm as before."""
+        return self.scores(state) if verdicts is None else verdicts.at_alarms(state.score)
 
     def evidence(self, state: BettingState, stream: int = 0) -> dict[str, float]:
         """Return the score and the excursion that carries it.

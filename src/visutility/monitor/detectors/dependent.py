@@ -45,7 +45,7 @@ from visutility.monitor.detectors._rules import (
 )
 from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, agree, between
 from visutility.monitor.steps import StepDetector
-from visutility.monitor.verdicts import Level
+from visutility.monitor.verdicts import Level, Verdicts
 from visutility.monitor.windows import sum_rows
 
 _BETS = len(TILTS)
@@ -191,6 +191,16 @@ class Dependent(StepDetector[DependentState]):
     def scores(self, state: DependentState) -> Floats:
         """Return what the bets on a rise have won, from 0 to `arl`."""
         return state.score.copy()
+
+    def settled(
+        self,
+        state: DependentState,
+        verdicts: Verdicts | None = None,
+        spent: Bools | None = None,  # noqa: ARG002
+    ) -> Floats:
+        """Return the scores over the largest stake, under the law that the detector predicts, after an alarm too."""
+        scores = self.scores(state) if verdicts is None else verdicts.at_alarms(state.score)
+        return scores / (1.0 + MORE)
 
     def evidence(self, state: DependentState, stream: int = 0) -> dict[str, float]:
         """Return the score, the excursion that carries it, and what was learnt.

@@ -21,6 +21,7 @@ from visutility.monitor.loops import ENOUGH, Loops, compiled
 from visutility.monitor.ranges import ends, scaled, unscaled
 from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, agree, between, join, put, take
 from visutility.monitor.universal import BETS, TILTS, EProcessState
+from visutility.monitor.verdicts import first_alarms
 
 _PIECE = 32_768  # streams at a time: their evidence fits the cache
 _DENSE = 8  # where more than one stream in so many has closed a block, all are gone through: copying costs more
@@ -132,9 +133,12 @@ class EProcess(AbstractDetector[EProcessState]):
         """Return what the bets have won, from 0 to `arl`, less the regret when last looked at."""
         return self._score(universal.won(state), state.regret)
 
-    def settled(self, state: EProcessState) -> Floats:
-        """Return the scores less the regret that there is now, as at an alarm: what the theorem is about."""
-        return self.scores(replace(state, regret=universal.regret(state)))
+    def settled(self, state: EProcessState, verdicts: Verdicts | None = None, spent: Bools | None = None) -> Floats:
+        """Return the scores less the regret that there is now, as at an alarm: what the theorem is about.
+
+        What follows an alarm is no evidence: the baseline that is gone back to was chosen by the alarm.
+        """
+        return first_alarms(self.scores(replace(state, regret=universal.regret(state))), verdicts, spent)
 
     def evidence(self, state: EProcessState, stream: int = 0) -> dict[str, float]:
         """Return the score, the baseline, and the mean that the bet which has won most is best against."""

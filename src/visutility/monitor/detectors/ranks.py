@@ -29,7 +29,7 @@ from visutility.monitor.detectors._sums import follow, levels_of, sums
 from visutility.monitor.detectors._tilts import INFLATIONS, STAKES, gains, tempering
 from visutility.monitor.state import MANY, VAST, Bools, Floats, Ints, StreamState, arrays, between, put, take
 from visutility.monitor.steps import StepDetector
-from visutility.monitor.verdicts import Level
+from visutility.monitor.verdicts import Level, Verdicts, first_alarms
 from visutility.monitor.windows import sum_rows
 
 _SHIFT = 1  # the bet that tells since when
@@ -218,6 +218,10 @@ class Ranks(StepDetector[RankState]):
     def scores(self, state: RankState) -> Floats:
         """Return the bets' winnings, from 0 to `arl`; on an unchanged stream their mean is two thirds of its age."""
         return state.score.copy()
+
+    def settled(self, state: RankState, verdicts: Verdicts | None = None, spent: Bools | None = None) -> Floats:
+        """Return the scores; none after an alarm, as the values that led to it are missing from the baseline then."""
+        return first_alarms(self.scores(state), verdicts, spent)
 
     def evidence(self, state: RankState, stream: int = 0) -> dict[str, float]:
         """Return the score and the excursion that carries it.
