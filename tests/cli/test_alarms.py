@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from scenario import MODEL, POLICY, REFERENCE, bad_events, good_events, settings, watched
@@ -41,13 +42,14 @@ def test_the_list_is_a_line_an_incident(call):
     code, out, err = call("list")
     assert (code, err) == (0, "")
     (line,) = out.splitlines()
-    number, since, what, count, followed, judged = line.split("\t")
-    assert (number, what, judged) == ("1", f"{MODEL}:1 error by e-detector", "not yet")
+    number, since, state, what, count, followed, judged = line.split("\t")
+    assert (number, state, what, judged) == ("1", "open", f"{MODEL}:1 error by e-detector", "not yet")
     assert since.endswith(" UTC")
     assert int(count) == len(alarms(call)) > 1
     assert followed == "run queued"
     (told,) = json.loads(call("list", MODEL, "--json")[1])
     assert (told["id"], told["open"], told["closed"], told["alarms"]) == (1, True, None, int(count))
+    assert (told["state"], told["acknowledged"], told["snoozed"]) == ("open", None, None)
     assert told["judged"] == {"true": 0, "false": 0, "nothing": int(count)}
     assert told["followed"]["decision"] == "run"
 
@@ -97,6 +99,44 @@ def test_a_judgement_is_kept_shown_and_measured(call, home):
     assert main(["audit", "verify", "--home", str(home)]) == 0
 
 
+def test_what_somebody_looks_after_says_who(call, home, monkeypatch):
+    monkeypatch.setenv("VISUTILITY_ACTOR", "bob")
+    assert call("acknowledge", "1", "--by", "ada", "--note", "it is the lens")[:2] == (
+        0,
+        "incident 1: ada looks after it\n",
+    )
+    assert call("list")[1].split("\t")[2] == "with ada"
+    shown = call("show", "1")[1]
+    assert re.search(r"^with +ada, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$", shown, re.MULTILINE)
+    assert "  ada: it is the lens\n" in shown
+    told = json.loads(call("acknowledge", "1", "--json")[1])
+    assert (told["state"], told["acknowledged"]["by"], told["acknowledged"]["note"]) == ("acknowledged", "bob", "")
+    assert call("reopen", "1")[1] == "incident 1: open\n"
+    assert call("list")[1].split("\t")[2] == "open"
+    assert main(["audit", "verify", "--home", str(home)]) == 0
+
+
+def test_a_snoozed_one_is_counted_and_shown_when_asked(call):
+    assert (
+        call("snooze", "1", "--until", "2999-01-31T08:00+01:00")[1]
+        == "incident 1: snoozed until 2999-01-31 07:00 UTC\n"
+    )
+    assert call("list") == (
+        0,
+        "all that is open is snoozed\n",
+        "1 snoozed; `visutility alarms list --all` lists them\n",
+    )
+    assert json.loads(call("list", "--json")[1]) == []
+    (told,) = json.loads(call("list", "--all", "--json")[1])
+    assert (told["state"], told["snoozed"]["until"]) == ("snoozed", "2999-01-31T07:00:00Z")
+    code, out, err = call("list", "--all")
+    assert (code, out.split("\t")[2], err) == (0, "snoozed until 2999-01-31 07:00 UTC", "")
+    assert "until 2999-01-31 07:00:00 UTC by " in call("show", "1")[1]
+    for words in (["--for", "1d2h30m5s"], ["--until", "2999-01-31 08:00:00 UTC"]):
+        assert call("snooze", "1", *words, "--note", "on Monday")[0] == 0
+    assert ": on Monday\n" in call("show", "1")[1]
+
+
 def test_a_rate_of_several_watches_is_a_sentence_too(call, home):
     with Project.open(settings=settings(home)) as project:
         project.watch(MODEL, POLICY, reference=REFERENCE)
@@ -122,6 +162,21 @@ def test_a_rate_of_nothing_is_plain_json(call, tmp_path):
             "there is no incident or alarm '9'",
             "`visutility alarms list --all`",
         ),
+        (["acknowledge", "9"], 3, "there is no incident or alarm '9'", "`visutility alarms list --all`"),
+        (["acknowledge", "1", "--by", " "], 2, "by is ' '", "say who looks after it"),
+        (["acknowledge", "1", "--note", " "], 2, "the note ' ' is blank", "leave --note out"),
+        (["snooze", "9", "--for", "2h"], 3, "there is no incident or alarm '9'", "`visutility alarms list --all`"),
+        (["snooze", "1"], 2, "neither --until nor --for", "--for DURATION"),
+        (["snooze", "1", "--for", "2h", "--until", "2999-01-01T00:00Z"], 2, "--until and --for", "--until TIME"),
+        (["snooze", "1", "--until", "2020-01-31T08:00Z"], 2, "until is 2020-01-31 08:00:00 UTC, and it is", "to come"),
+        (["snooze", "1", "--until", "2999-01-31"], 2, "has no zone", "2026-01-31T08:00Z"),
+        (["snooze", "1", "--until", "tomorrow"], 2, "'tomorrow' is no time", "2026-01-31T08:00Z"),
+        (["snooze", "1", "--until", ""], 2, "'' is no time", "2026-01-31T08:00Z"),
+        (["snooze", "1", "--for", "2 h"], 2, "'2 h' is no duration", "1d12h"),
+        (["snooze", "1", "--for", ""], 2, "'' is no duration", "1d12h"),
+        (["snooze", "1", "--for", "-2h"], 2, "'-2h' is no duration", "1d12h"),
+        (["snooze", "1", "--for", "0m"], 2, "and it is", "to come"),
+        (["reopen", "9"], 3, "there is no incident or alarm '9'", "`visutility alarms list --all`"),
         (["judge", "1", "maybe", "--why", "x"], 2, "'maybe'", "say true or false"),
         (["judge", "1", "true", "--why", " "], 2, "blank", "--why TEXT"),
         (["judge", "1", "true"], 2, "Missing option '--why'", "`visutility alarms judge --help`"),
@@ -157,6 +212,10 @@ def test_an_incident_that_a_run_was_refused_for_takes_few_lines(home, columns, l
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("words", [["list"], ["list", "--all"], ["show", "1"], ["rate"]])
 def test_no_line_is_wider_than_the_terminal(home, columns, words):
+    with Project.open(settings=settings(home)) as project:
+        project.alarms.acknowledge(1, by="the night shift", note="the lens is dirty, and nobody has a ladder " * 3)
+        if "--all" in words:
+            project.alarms.snooze(1, timedelta(days=1))
     lines = lines_on_a_terminal(columns, "alarms", *words, "--home", str(home))
     assert len(lines) > 2
     assert max(map(len, lines)) <= columns

@@ -12,7 +12,20 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import tiny
-from scenario import EVENT_AT, MODEL, POLICY, REFERENCE, add_labels, bad_events, settings, trained, watched
+from scenario import (
+    BAD,
+    EVENT_AT,
+    GOOD,
+    MODEL,
+    POLICY,
+    REFERENCE,
+    add_labels,
+    bad_events,
+    send,
+    settings,
+    trained,
+    watched,
+)
 
 from visutility.cli.show import plain
 from visutility.core.clock import SimulatedClock
@@ -21,8 +34,8 @@ from visutility.core.rng import rng
 from visutility.core.wire import MetricsEvent
 from visutility.flow import runs
 from visutility.loop import Policy, Project, Watch, watches
+from visutility.loop.alarm_rates import CONFIRM_LEVEL, became_worse
 from visutility.loop.alarm_rows import read_streams, read_verdicts, story
-from visutility.loop.alarms import CONFIRM_LEVEL, became_worse
 from visutility.loop.incidents import QUIET
 from visutility.store import audit
 
@@ -36,21 +49,6 @@ def clock():
 def project(tmp_path, clock):
     with watched(tmp_path, MODEL, clock=clock) as project:
         yield project
-
-
-def send(project, *values, model=MODEL, version=1, metric="error"):
-    """Send each list of values as an event, a minute apart; return how many alarms there were."""
-    count = 0
-    for one in values:
-        project.clock.advance(60)
-        name = f"{model}-{project.clock.now().isoformat()}"
-        event = MetricsEvent(id=name, model=model, version=version, metric=metric, values=one, at=project.clock.now())
-        (receipt,) = project.monitor.ingest(event)
-        count += sum(alarm.level == "alarm" for alarm in receipt.verdicts)
-    return count
-
-
-BAD, GOOD = [1.0] * 10, [0.0] * 10
 
 
 # -- incidents ---------------------------------------------------------------------------------------------------------
@@ -164,15 +162,16 @@ def test_each_model_has_incidents_of_its_own(tmp_path, clock):
 
 
 def test_incidents_that_turn_out_to_be_one_say_so(tmp_path, clock):
-    """With four detectors, two alarms are two things until a third one says that it is the model."""
-    four = tuple(Watch(settings={"arl": arl}) for arl in (1e2, 1e8, 1e16, 1e30))
-    with watched(tmp_path, MODEL, clock=clock, policy=Policy(watches=four)) as project:
+    """With six detectors, two alarms are two things until a third one says that it is the model."""
+    six = tuple(Watch(settings={"arl": arl}) for arl in (1e2, 1e4, 1e8, 1e12, 1e20, 1e30))
+    with watched(tmp_path, MODEL, clock=clock, policy=Policy(watches=six)) as project:
         numbers = set()
-        for _ in range(40):
+        for _ in range(12):
             send(project, [1.0])
             numbers |= {one.id for one in project.alarms.incidents()}
         (one,) = project.alarms.incidents()
         assert one.id in numbers
+        assert len(numbers) > 1
         for number in numbers - {one.id}:
             with pytest.raises(NotFound, match=f"incident {number} became part of incident {one.id}"):
                 project.alarms.incident(str(number))

@@ -29,6 +29,7 @@ POLICY = Policy(
     gate=GateRules(worse_by=0.2),
 )
 REFERENCE = [0.0] * 95 + [1.0] * 5  # errors of a model that is right
+BAD, GOOD = [1.0] * 10, [0.0] * 10
 
 
 def settings(home: Path) -> Settings:
@@ -114,3 +115,16 @@ def good_events(count: int = 4, *, version: int = 1, start: int = 0) -> list[Met
         )
         for at in range(count)
     ]
+
+
+def send(project: Project, *values: list[float], model: str = MODEL, version: int = 1, metric: str = "error") -> int:
+    """Send each list of values as an event, a minute apart on a simulated clock; return how many alarms there were."""
+    count = 0
+    for one in values:
+        project.clock.sleep(60)
+        at = project.clock.now()
+        name = f"{model}-{at.isoformat()}"
+        event = MetricsEvent(id=name, model=model, version=version, metric=metric, values=one, at=at)
+        (receipt,) = project.monitor.ingest(event)
+        count += sum(alarm.level == "alarm" for alarm in receipt.verdicts)
+    return count

@@ -1,17 +1,29 @@
-"""`visutility alarms`: what to look at, what people said of it, and how often the monitor was wrong."""
+"""`visutility alarms`: what to look at, what people did and said about it, and how often the monitor was wrong."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from visutility.cli.common import Home, Json, Limit, Why, opened
 from visutility.cli.show import Show, note, when
+from visutility.cli.times import lasting, time_of
+from visutility.core.errors import Invalid
 
 if TYPE_CHECKING:
+    from visutility.loop.handling import Handled
     from visutility.loop.incidents import AlarmIncident, StoredAlarm
+
+
+def _words(text: str) -> str:
+    if text == "" or text.strip():
+        return text
+    raise Invalid(f"the note {text!r} is blank", hint="say something, or leave --note out")
+
 
 Model = Annotated[str | None, typer.Argument(help="A model's name; all models without it.", show_default=False)]
 Which = Annotated[str, typer.Argument(help="An incident's number, or the id of one alarm.", show_default=False)]
+Note = Annotated[str, typer.Option("--note", help="What there is to say; it goes into the audit log.", callback=_words)]
 
 
 def add(app: typer.Typer) -> None:
@@ -19,6 +31,9 @@ def add(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Alarms as incidents, what people said of them, and the own rate.")
     group.command("list")(listed)
     group.command("show")(show)
+    group.command("acknowledge")(acknowledge)
+    group.command("snooze")(snooze)
+    group.command("reopen")(reopen)
     group.command("judge")(judge)
     group.command("rate")(rate)
     app.add_typer(group, name="alarms")
@@ -26,7 +41,7 @@ def add(app: typer.Typer) -> None:
 
 def listed(
     model: Model = None,
-    closed: Annotated[bool, typer.Option("--all", help="Closed incidents too, after the open ones.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Snoozed and closed incidents too, after the others.")] = False,
     home: Home = None,
     limit: Limit = 20,
     as_json: Json = False,
@@ -35,19 +50,19 @@ def listed(
     with opened(home) as project:
         if model is not None:
             project.registry.find_model(model)
-        every = project.alarms.incidents(model)
-    found = [one for one in every if closed or not one.closed]
+        known = project.alarms.incidents(model)
+    found = [one for one in known if every or one.standing in ("open", "acknowledged")]
     out = Show(as_json)
     if as_json:
         out.data([_incident(one) for one in found[:limit]])
         return
     out.rows(
-        ("id", "since", *(["state"] if closed else []), "what", "alarms", "followed by", "judged"),
+        ("id", "since", "state", "what", "alarms", "followed by", "judged"),
         [
             (
                 one.id,
                 when(one.opened),
-                *(["closed" if one.closed else "open"] if closed else []),
+                _state(one),
                 one.what,
                 len(one.alarms),
                 one.followed.short,
@@ -55,12 +70,14 @@ def listed(
             )
             for one in found[:limit]
         ],
-        empty="nothing is open" if every else "no alarms yet",
+        empty=_nothing(known),
     )
-    if (hidden := len(found) - limit) > 0:
-        note(f"and {hidden:,} more; --limit shows more")
-    if resting := len(every) - len(found):
-        note(f"{resting:,} closed; `visutility alarms list --all` lists them")
+    if (further := len(found) - limit) > 0:
+        note(f"and {further:,} more; --limit shows more")
+    if len(found) < len(known):
+        left = [one.standing for one in known if one not in found]
+        counts = [f"{left.count(one):,} {one}" for one in ("snoozed", "closed") if one in left]
+        note(f"{', '.join(counts)}; `visutility alarms list --all` lists them")
 
 
 def show(which: Which, home: Home = None, limit: Limit = 20, as_json: Json = False) -> None:
@@ -82,10 +99,14 @@ def show(which: Which, home: Home = None, limit: Limit = 20, as_json: Json = Fal
                 "state",
                 "open" if not found.closed else f"closed {when(found.closed):%Y-%m-%d %H:%M:%S} UTC: {found.ended}",
             ),
+            *_handled(found),
             ("followed by", found.followed.outcome),
             ("judged", found.judged or "not yet"),
         ]
     )
+    for done in (found.acknowledged, found.snoozed):
+        if done is not None and done.note:
+            out.prose(f"  {done.by}: {done.note}", indent="  ")
     newest = list(found.alarms)[-limit:]
     for one in newest:
         out.line()
@@ -98,6 +119,51 @@ def show(which: Which, home: Home = None, limit: Limit = 20, as_json: Json = Fal
     if len(newest) < len(found.alarms):
         out.line()
         out.line(f"the newest {len(newest)} of {len(found.alarms):,} alarms; --limit shows more")
+
+
+def acknowledge(
+    which: Which,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who looks after it; you without it.", show_default=False)
+    ] = None,
+    note: Note = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say who looks after an incident: it goes behind those that nobody looks after, until it gets news."""
+    with opened(home) as project:
+        found = project.alarms.acknowledge(which, by=by, note=note)
+    who = "" if found.acknowledged is None else found.acknowledged.by
+    Show(as_json).done(f"incident {found.id}: {who} looks after it", _incident(found))
+
+
+def snooze(
+    which: Which,
+    until: Annotated[
+        str | None, typer.Option("--until", help="A time, such as 2026-01-31T08:00Z.", show_default=False)
+    ] = None,
+    lasts: Annotated[
+        str | None, typer.Option("--for", help="How long, such as 2h, 30m or 1d12h.", show_default=False)
+    ] = None,
+    note: Note = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Leave an incident out of the list until a time, or until it gets news."""
+    if (until is None) == (lasts is None):
+        what = "neither --until nor --for" if until is None else "--until and --for"
+        raise Invalid(f"{what} is given", hint="say --until TIME, or --for DURATION")
+    time = lasting("--for", lasts) if lasts is not None else time_of("--until", until or "")
+    with opened(home) as project:
+        found = project.alarms.snooze(which, time, note=note)
+    Show(as_json).done(f"incident {found.id}: {_state(found)}", _incident(found))
+
+
+def reopen(which: Which, note: Note = "", home: Home = None, as_json: Json = False) -> None:
+    """Take back that an incident was acknowledged or snoozed."""
+    with opened(home) as project:
+        found = project.alarms.reopen(which, note=note)
+    Show(as_json).done(f"incident {found.id}: {_state(found)}", _incident(found))
 
 
 def judge(
@@ -145,6 +211,34 @@ def rate(home: Home = None, as_json: Json = False) -> None:
             out.line("  `visutility alarms judge ID true|false --why TEXT` says what nobody said yet")
 
 
+def _state(one: "AlarmIncident") -> str:
+    if one.snoozed is not None:
+        return f"snoozed until {when(one.snoozed.until):%Y-%m-%d %H:%M} UTC"
+    return one.standing if one.closed or one.acknowledged is None else f"with {one.acknowledged.by}"
+
+
+def _nothing(known: "Sequence[AlarmIncident]") -> str:
+    if any(one.standing == "snoozed" for one in known):
+        return "all that is open is snoozed"
+    return "nothing is open" if known else "no alarms yet"
+
+
+def _handled(one: "AlarmIncident") -> list[tuple[str, object]]:
+    """Return the fields that say what people did with it."""
+    rows: list[tuple[str, object]] = []
+    if one.acknowledged is not None:
+        rows.append(("with", f"{one.acknowledged.by}, since {when(one.acknowledged.at):%Y-%m-%d %H:%M:%S} UTC"))
+    if one.snoozed is not None:
+        rows.append(("snoozed", f"until {when(one.snoozed.until):%Y-%m-%d %H:%M:%S} UTC by {one.snoozed.by}"))
+    return rows
+
+
+def _done(one: "Handled | None") -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {"by": one.by, "at": when(one.at), "note": one.note, **({"until": when(one.until)} if one.until else {})}
+
+
 def _incident(one: "AlarmIncident") -> dict[str, Any]:
     told = one.followed
     return {
@@ -153,6 +247,9 @@ def _incident(one: "AlarmIncident") -> dict[str, Any]:
         "watches": list(one.streams),
         "model": one.model,
         "open": not one.closed,
+        "state": one.standing,
+        "acknowledged": _done(one.acknowledged),
+        "snoozed": _done(one.snoozed),
         "since": when(one.opened),
         "last_alarm": when(one.last_alarm),
         "closed": when(one.closed or None),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, select
 
 from visutility.core.codec import loads, to_text
+from visutility.loop import handling
 from visutility.loop.policy import AT_WORK
 from visutility.loop.watch import Alarm, stored_alarm
 from visutility.monitor import make_detector
@@ -25,9 +26,9 @@ from visutility.store.schema import (
     watch,
 )
 
-Kind = Literal["start", "stop", "alarm", "warning", "quiet"]
+Kind = Literal["start", "stop", "alarm", "warning", "quiet", "handled"]
 _MOVES = ("alias.promoted", "alias.rolled-back")
-_KINDS = ("watch.started", "watch.resumed", "verdict.alarm", "verdict.warning", *_MOVES)
+_KINDS = ("watch.started", "watch.resumed", "verdict.alarm", "verdict.warning", *_MOVES, *handling.KINDS)
 _PAGE = audit.MAX_EVENTS
 
 
@@ -91,7 +92,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One thing that happened to watches. `at` never runs backwards; (`at`, `order`) sorts.
+    """One thing that happened to watches, or that somebody did with the incident of an alarm of theirs (`handled`).
+
+    `at` never runs backwards; (`at`, `order`) sorts.
 
     A start that stopped all other watches of its model has `ends`: where the model's streams ended then, by metric, as
     far as it was stored.
@@ -104,6 +107,7 @@ class Turn:
     verdict: str = ""
     words: str = ""
     ends: Mapping[str, int] | None = None
+    handled: handling.Handled | None = None
 
 
 def read_streams(connection: Connection) -> dict[str, Stream]:
@@ -185,11 +189,29 @@ def read_judgements(connection: Connection) -> dict[str, Judged]:
     return {row.verdict_id: Judged(row.judgement, row.judged_by, row.judged_at, row.why, row.number) for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """All there is to know, read once: watches and verdicts by id, what happened to them, and what people did."""
+
+    streams: dict[str, Stream]
+    verdicts: dict[str, Found]
+    turns: list[Turn]
+    handled: list[Turn]
+
+    @classmethod
+    def read(cls, connection: Connection) -> "History":
+        """Return the history of a project."""
+        streams, verdicts = read_streams(connection), read_verdicts(connection)
+        turns = story(connection, streams, verdicts)
+        done = [one for one in turns if one.kind == "handled"]
+        return cls(streams, verdicts, [one for one in turns if one.kind != "handled"], done)
+
+
 # -- the order of things -----------------------------------------------------------------------------------------------
 
 
 def story(connection: Connection, streams: Mapping[str, Stream], verdicts: Mapping[str, Found]) -> list[Turn]:
-    """Return what happened to the watches, in the order of the audit log.
+    """Return what happened to the watches, and what was done with their incidents, in the order of the audit log.
 
     A start or a resumption of watches of a model stops its others, and so does a move of `champion` to another version.
     """
@@ -198,6 +220,11 @@ def story(connection: Connection, streams: Mapping[str, Stream], verdicts: Mappi
     latest, began = "", (0, "")
     for event in _events(connection):
         latest = max(latest, to_text(event.at))
+        if event.kind in handling.KINDS:
+            alarm, done = handling.read(event)
+            if alarm in verdicts:
+                turns.append(Turn(latest, event.seq, "handled", (verdicts[alarm].watch,), alarm, handled=done))
+            continue
         if event.kind.startswith("verdict."):
             found = verdicts.get(event.covers[0].key[0]) if event.covers else None
             if found is None:
@@ -252,16 +279,11 @@ def _events(connection: Connection) -> list[audit.AuditEvent]:
     return sorted(found, key=lambda event: event.seq)
 
 
-def quiet_turns(
-    connection: Connection,
-    turns: Sequence[Turn],
-    streams: Mapping[str, Stream],
-    verdicts: Mapping[str, Found],
-    quiet: int,
-) -> list[Turn]:
+def quiet_turns(connection: Connection, history: History, quiet: int) -> list[Turn]:
     """Return when each watch had had `quiet` values without a verdict, after each verdict that was followed by them."""
-    found, ends = [], _ends(turns, streams)
-    for before, after in _gaps(turns):
+    streams, verdicts = history.streams, history.verdicts
+    found, ends = [], _ends(history.turns, streams)
+    for before, after in _gaps(history.turns):
         last = verdicts[before.verdict]
         next_one = None if after is None or not after.verdict else verdicts[after.verdict]
         if next_one is not None and next_one.alarm.position - last.alarm.position <= quiet:

@@ -6,12 +6,14 @@ and rows that are added later change neither the numbers nor the alarms of what 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Final, Literal, final
 
 import numpy as np
+from sqlalchemy import Connection
 
 from visutility.core.codec import to_time
-from visutility.loop.alarm_rows import Followed, Found, Judged, Stream, Turn
+from visutility.loop.alarm_rows import Followed, Found, History, Judged, Stream, Turn, quiet_turns
+from visutility.loop.handling import Handled
 from visutility.monitor import AlertList, AlertRules, Changes
 
 QUIET: Final = 1000  # values without a verdict after which a watch is quiet
@@ -59,7 +61,10 @@ class StoredAlarm:
 @final
 @dataclass(frozen=True, slots=True)
 class AlarmIncident:
-    """Alarms of one model that are one thing to look at. `closed` is "" while it is open."""
+    """Alarms of one model that are one thing to look at. `closed` is "" while it is open.
+
+    `acknowledged` and `snoozed` are None once it got news since; `snoozed` also when its time has come.
+    """
 
     id: int
     model: str
@@ -71,6 +76,17 @@ class AlarmIncident:
     ended: str  # why it closed, in words
     peak: float  # the largest evidence, in limits
     alarms: tuple[StoredAlarm, ...]  # in order
+    acknowledged: Handled | None = None
+    snoozed: Handled | None = None
+
+    @property
+    def standing(self) -> Literal["open", "acknowledged", "snoozed", "closed"]:
+        """Say whether somebody has to look at it now."""
+        if self.closed:
+            return "closed"
+        if self.snoozed is not None:
+            return "snoozed"
+        return "open" if self.acknowledged is None else "acknowledged"
 
     @property
     def followed(self) -> StoredAlarm:
@@ -101,7 +117,7 @@ def _telling(followed: Followed | None) -> int:
 @final
 @dataclass(frozen=True, slots=True)
 class Incidents:
-    """All incidents of a project, those that wait for somebody first, closed ones last and newest first.
+    """All incidents of a project: those that nobody looks after first, then acknowledged, snoozed and closed ones.
 
     `merged` maps the number of an incident that became part of another one to that one's.
     """
@@ -110,12 +126,14 @@ class Incidents:
     merged: Mapping[int, int]
 
 
-def replay(turns: Sequence[Turn], streams: Mapping[str, Stream], verdicts: Mapping[str, Found]) -> Incidents:
-    """Return the incidents of these turns, in the order of their times. Everything else says who is who."""
-    at_work = _Replay(streams, verdicts)
+def replay(connection: Connection, history: History, now: str) -> Incidents:
+    """Return the incidents of a project as they are `now`, or when something happened last if that was later."""
+    at_work = _Replay(history.streams, history.verdicts)
+    turns = [*history.turns, *history.handled, *quiet_turns(connection, history, QUIET)]
     for turn in sorted(turns, key=lambda one: (one.at, one.order)):
         at_work.take(turn)
-    return at_work.result()
+        now = max(now, turn.at)
+    return at_work.result(now)
 
 
 @dataclass(slots=True)
@@ -127,6 +145,23 @@ class _Past:
     alarms: list[str] = field(default_factory=list)
     closed: str = ""
     ended: str = ""
+    acknowledged: Handled | None = None
+    snoozed: Handled | None = None
+
+    def handle(self, done: Handled) -> None:
+        """Take what somebody did; of what is closed nobody has to do anything."""
+        if self.closed:
+            return
+        if done.way == "acknowledged":
+            self.acknowledged = done
+        elif done.way == "snoozed":
+            self.snoozed = done
+        else:
+            self.news()
+
+    def news(self) -> None:
+        """Forget who looked after it: they have to look again."""
+        self.acknowledged = self.snoozed = None
 
 
 class _Replay:
@@ -137,11 +172,17 @@ class _Replay:
         self._verdicts = verdicts
         self._models: dict[str, _Watches] = {}
         self._past: dict[tuple[str, int], _Past] = {}  # by model id and the number in the model's list
+        self._numbered: list[_Past] = []
         self._merged: dict[int, int] = {}
+        self._holds: dict[str, _Past] = {}  # by alarm: where it was counted at first
         self._stopped: set[str] = set()
 
     def take(self, turn: Turn) -> None:
         """Take what happened next."""
+        if turn.handled is not None:
+            if turn.verdict in self._holds:
+                self._now(self._holds[turn.verdict]).handle(turn.handled)
+            return
         model = self._streams[turn.watches[0]].model_id
         watches = self._models.setdefault(model, _Watches(self._streams))
         if turn.kind == "start":
@@ -154,21 +195,34 @@ class _Replay:
             evidence = _ratio(self._verdicts[turn.verdict]) if turn.verdict else 0.0
             changes, held = watches.update(turn, evidence)
             if turn.kind == "alarm" and held is not None:
-                past = self._at(model, held)
+                past = self._holds[turn.verdict] = self._at(model, held)
+                if turn.watches[0] not in past.streams:
+                    past.news()
                 past.streams[turn.watches[0]] = None
                 past.alarms.append(turn.verdict)
             self._note(model, changes, turn.at, f"{QUIET:,} values without an alarm")
 
-    def result(self) -> Incidents:
-        """Return what there is after all turns."""
-        found = [self._incident(one) for one in self._past.values() if one.alarms and one.id not in self._merged]
+    def result(self, now: str) -> Incidents:
+        """Return what there is at a time after all turns."""
+        past = [one for one in self._past.values() if one.alarms and one.id not in self._merged]
+        found = [self._incident(one, now) for one in past]
         waiting = [one for one in found if not one.closed]
-        waiting.sort(key=lambda one: (sum(one.said.values()) == len(one.alarms), -one.peak, one.id))
+        waiting.sort(key=_place)
         closed = sorted((one for one in found if one.closed), key=lambda one: (one.closed, one.id), reverse=True)
         return Incidents((*waiting, *closed), dict(self._merged))
 
     def _at(self, model: str, local: int) -> _Past:
-        return self._past.setdefault((model, local), _Past(len(self._past) + 1))
+        found = self._past.get((model, local))
+        if found is None:
+            found = self._past[model, local] = _Past(len(self._past) + 1)
+            self._numbered.append(found)
+        return found
+
+    def _now(self, past: _Past) -> _Past:
+        """Return what an incident became part of; itself if it did not."""
+        while past.id in self._merged:
+            past = self._numbered[self._merged[past.id] - 1]
+        return past
 
     def _note(self, model: str, changes: Changes, at: str, words: str) -> None:
         for ended, into in changes.merged:
@@ -176,6 +230,9 @@ class _Replay:
             self._merged[was.id] = now.id
             now.streams = {**was.streams, **now.streams}
             now.alarms = sorted({*was.alarms, *now.alarms}, key=self._order)
+            now.news()
+        for one in changes.regrouped:
+            self._at(model, one.id).news()
         for one in changes.closed:
             past = self._at(model, one.id)
             past.closed, past.ended = at, words
@@ -183,7 +240,7 @@ class _Replay:
     def _order(self, verdict: str) -> tuple[int, str]:
         return self._verdicts[verdict].alarm.position, verdict
 
-    def _incident(self, past: _Past) -> AlarmIncident:
+    def _incident(self, past: _Past, now: str) -> AlarmIncident:
         streams = [self._streams[one] for one in past.streams]
         alarms = [self._verdicts[one] for one in past.alarms]
         return AlarmIncident(
@@ -197,6 +254,8 @@ class _Replay:
             past.ended,
             max(_ratio(one) for one in alarms),
             tuple(_stored(one, self._streams[one.watch], one.watch in self._stopped) for one in alarms),
+            past.acknowledged,
+            past.snoozed if past.snoozed is not None and past.snoozed.until > now and not past.closed else None,
         )
 
 
@@ -236,6 +295,12 @@ class _Watches:
         if self._list is None:
             raise RuntimeError("a turn of a watch that nobody started")
         return self._list
+
+
+def _place(one: AlarmIncident) -> tuple[bool, bool, bool, float, int]:
+    """Return where an open incident stands among others: what waits for somebody first."""
+    judged = sum(one.said.values()) == len(one.alarms)
+    return one.snoozed is not None, one.acknowledged is not None, judged, -one.peak, one.id
 
 
 def _ratio(found: Found) -> float:
