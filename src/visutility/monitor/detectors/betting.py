@@ -1,4 +1,4 @@
-"""The guaranteed detector: bets that the mean has risen, and a false-alarm rate that is a theorem.
+"""Bets that the mean has risen above that of a fixed reference window; the false-alarm rate is a theorem.
 
 Shin, Ramdas & Rinaldo (2024), "E-detectors: a nonparametric framework for sequential change detection", NEJSDS 2(2):
 the e-SR procedure (Definition 2.6) and its average run length (Theorem 2.4). `docs/e-detector.md` has the proof.

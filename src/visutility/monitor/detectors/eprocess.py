@@ -1,4 +1,4 @@
-"""The guaranteed detector with a growing baseline: a rise of the mean, with nothing known before.
+"""The guaranteed detector: a rise of the mean, with nothing known before and a baseline that grows.
 
 The e-SR procedure of Shin, Ramdas & Rinaldo (2024), "E-detectors: a nonparametric framework for sequential change
 detection", NEJSDS 2(2), Definition 2.6, where the unknown mean is dealt with by universal inference (Wasserman, Ramdas
