@@ -15,7 +15,6 @@ from visutility.monitor import DETECTORS, make_detector
 
 ALONE = sorted(set(DETECTORS) - {"e-detector"})  # what learns from a stream's own first values
 MODELS = [
-    # RiverDetector(),
     *(RiverDetector(kind) for kind in ALONE),
     RiverDetector("e-detector", reference=tuple(float(at % 10 == 0) for at in range(150)), arl=1e4),
     RiverDetector("page_hinkley", "both", arl=1e4),
