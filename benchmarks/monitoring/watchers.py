@@ -150,40 +150,32 @@ def _frouros() -> list[Watcher]:
     ]
 
 
+# All of CapyMOA's that take single values, but OPTWIN and ABCD: those cost 150 microseconds a value.
+DEFAULTS = "ADWIN HDDMAverage HDDMWeighted SEED CUSUM PageHinkley DDM EDDM RDDM STEPD EWMAChart GeometricMovingAverage"
+CAPYMOA: dict[str, tuple[str, dict[str, Any]]] = {kind: (kind, {}) for kind in DEFAULTS.split()}
+CAPYMOA["SEED .01"] = ("SEED", {"delta": 0.01})
+
+
 def _capymoa() -> list[Watcher]:
     """Java starts with the first detector that is made, once, and small."""
 
     class Wrapped:
-        def __init__(self, kind: str) -> None:
+        def __init__(self, kind: str, settings: dict[str, Any]) -> None:
             os.environ.setdefault("CAPYMOA_JVM_ARGS", "-Xmx512m -Xss10M")
             from capymoa.drift import detectors
 
-            self._inner = getattr(detectors, kind)()
+            self._inner = getattr(detectors, kind)(**settings)
 
         def update(self, value: float) -> None:
             self._inner.add_element(value)
             self.drift_detected = self._inner.detected_change()
 
     return [
-        Watcher(f"CapyMOA {kind}", partial(one_by_one, partial(Wrapped, kind)), version("capymoa")) for kind in CAPYMOA
+        Watcher(f"CapyMOA {name}", partial(one_by_one, partial(Wrapped, *made)), version("capymoa"))
+        for name, made in CAPYMOA.items()
     ]
 
 
-# All that take single values, but OPTWIN and ABCD: those cost 150 microseconds a value.
-CAPYMOA = (
-    "ADWIN",
-    "HDDMAverage",
-    "HDDMWeighted",
-    "SEED",
-    "CUSUM",
-    "PageHinkley",
-    "DDM",
-    "EDDM",
-    "RDDM",
-    "STEPD",
-    "EWMAChart",
-    "GeometricMovingAverage",
-)
 PEERS = {"River": _river, "Frouros": _frouros, "CapyMOA": _capymoa}
 
 
