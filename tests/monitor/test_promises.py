@@ -2,10 +2,10 @@
 
 Baselines are estimated throughout: from the first values of a stream, or from a reference window.
 
-For all of them, without chance: alarms come exactly where the statistic of the theory, recomputed in plain Python, first
-reaches the limit that follows from the promise, on unchanged streams (`adwin`: also on ones that change). A lower limit
-shows as an alarm before that. A right detector passes under any seed that has alarms; under each of 21 seeds every right
-one passed and every broken one failed.
+For all of them, without chance: alarms come exactly where the statistic of the theory, recomputed in plain Python,
+first reaches the limit that follows from the promise, on unchanged streams (`adwin`: also on ones that change). A lower
+limit shows as an alarm before that. A right detector passes under any seed that has alarms; under each of 21 seeds
+every right one passed and every broken one failed.
 
 For those whose promise is tight enough to be measured, also by simulation: run lengths, alarms or decisions. Each says
 how likely a right one is to fail; under each of 21 seeds every right one passed and every broken one failed.
