@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from theories import eprocess_blocks
 
 from visutility.core.errors import InvalidObservation, InvalidSetting
 from visutility.core.rng import rng
@@ -25,39 +26,12 @@ def equal(one, other):
 # -- the arithmetic --------------------------------------------------------------------------------------------------
 
 
-def plain(sums):
-    """Equations (1) to (4) of the page in plain Python: winnings and regret of one stream after each of its blocks."""
-    wealth, total, rate = [0.0] * 4, 0.0, 0.5
-    base, kept, history, told = 0, 0, [], []  # base and kept: blocks before them
-    for n, s in enumerate(sums, start=1):
-        for k in range(4):
-            tilt = 0.3 * 2**k
-            wealth[k] = (wealth[k] + 32) * math.exp(tilt * s - 32 * math.log(1 + rate * (math.exp(tilt) - 1)))
-        history.append((s, rate))
-        told.append((list(wealth), regret(history[base:])))
-        total += s
-        if n in (1, 2, 4, 8, 16, 32, 64, 128):
-            if n in (4, 16, 64):
-                wealth = [w * math.exp(-regret(history[base:kept])) for w in wealth]
-                base, kept = kept, n
-            rate = (total + 4) / (32 * n + 4.5)
-    return told
-
-
-def regret(history):
-    """By how much the best single mean explains blocks better than the rates that were bet against."""
-    total, size = sum(s for s, _ in history), 32 * len(history)
-    used = sum(s * math.log(rate) + (32 - s) * math.log(1 - rate) for s, rate in history)
-    best = sum(x * math.log(x / size) for x in (total, size - total) if x > 0)
-    return max(best - used, 0.0)
-
-
 def test_the_winnings_are_those_of_the_plain_recursion():
     values = rng(0, "plain").beta(2, 8, 32 * 70).astype(np.float32)
     on_grid(values)
     detector = EProcess(arl=1e12)
     state, _ = detector.update(detector.fresh(1), values)
-    wealth, lost = plain(values.reshape(70, 32).sum(axis=1).tolist())[-1]
+    *_, (wealth, lost) = eprocess_blocks(values.reshape(70, 32).sum(axis=1).tolist())
     np.testing.assert_allclose(state.wealth[:, 0], wealth, rtol=1e-3)
     np.testing.assert_allclose(universal.regret(state), [lost], rtol=1e-4)
     assert state.rate[0] == pytest.approx((values[: 32 * 64].sum() + 4) / (32 * 64 + 4.5))
@@ -315,29 +289,6 @@ def test_the_evidence_is_bounded_by_a_martingale_that_is_tight():
         weight = np.exp(universal.fit(state) - ones * math.log(rate) - (96 - ones) * math.log(1 - rate))
         known = universal.won(state) / 4.0 * weight
         assert stats.binom.pmf(sums, 32, rate).prod(axis=0) @ known == pytest.approx(96.0, rel=1e-4)
-
-
-def alarms_where_the_evidence_reaches(arl, detector):
-    """Whether each of 400 streams of errors at .5 has its first alarm at the block where plain evidence reaches arl."""
-    values = errors(0.5, "arl", shape=(400, 3200))
-    _, said = detector.update(detector.fresh(400), values)
-    first = {verdict.stream: (verdict.position + 1) // 32 - 1 for verdict in reversed(list(said))}
-    assert len(first) > 100
-    for stream, row in enumerate(values.reshape(400, 100, 32).sum(axis=2).tolist()):
-        told = [sum(wealth) / 4 * math.exp(-lost) / arl for wealth, lost in plain(row)]
-        last = first.get(stream, len(told))
-        if max(told[:last], default=0.0) >= 1.001 or (last < len(told) and told[last] < 0.999):
-            return False
-    return True
-
-
-def test_an_alarm_comes_exactly_where_the_evidence_reaches_arl():
-    assert alarms_where_the_evidence_reaches(100.0, EProcess(arl=100.0))
-
-
-@pytest.mark.parametrize("wrong", [0.9, 1.1])
-def test_a_threshold_a_tenth_off_is_caught(wrong):
-    assert not alarms_where_the_evidence_reaches(100.0, EProcess(arl=100.0 * wrong))
 
 
 def dependent(draw, runs, n):
