@@ -3,6 +3,7 @@
 from visutility.loop.channel import Channel
 from visutility.loop.coordinator import Configuration, Measured, TuningCoordinator
 from visutility.loop.gate import Comparison, GateAnswer, Paired, gate
+from visutility.loop.late_labels import LateLabels
 from visutility.loop.metrics import Metrics
 from visutility.loop.policy import Decision, GateRules, Policy, Situation, Watch, decide, settled
 from visutility.loop.project import Project
@@ -22,6 +23,7 @@ __all__ = [
     "Evaluation",
     "GateAnswer",
     "GateRules",
+    "LateLabels",
     "Measured",
     "Metrics",
     "Monitor",

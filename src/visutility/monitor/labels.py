@@ -94,6 +94,12 @@ class LabelJoin:
         self._latest = self._floor = _NEVER
         self._arrivals = self._orders = 0
         self._counts = dict.fromkeys(_COUNTS, 0)
+        self._just_joined: list[Id] = []
+
+    @property
+    def just_joined(self) -> tuple[Id, ...]:
+        """The predictions whose losses the last call of `predict` or `label` returned, in that order; not saved."""
+        return tuple(self._just_joined)
 
     @property
     def counts(self) -> JoinCounts:
@@ -135,6 +141,7 @@ class LabelJoin:
             if known != value:
                 raise LabelContradicted(f"prediction {name!r} was {known!r}, now {value!r}", hint="ids must be unique")
         losses: list[float] = []
+        self._just_joined = []
         for name, value, hope, time in zip(names, values.tolist(), hopes.tolist(), times.tolist(), strict=True):
             self._arrivals += 1
             if name in self._rows:
@@ -156,13 +163,14 @@ class LabelJoin:
         values = _numbers(labels, len(names), "labels")
         self._check(names, values)
         losses: list[float] = []
+        self._just_joined = []
         for name, value in zip(names, values.tolist(), strict=True):
             row = self._rows.get(name)
             known = self._known(name)
             if known is not None:
                 self._again(name, row, known, value)
             elif row is not None:
-                self._join(row, value, losses)
+                self._join(name, row, value, losses)
             else:
                 self._counts["held"] += 1
                 self._held[name] = (value, self._latest)
@@ -263,7 +271,7 @@ class LabelJoin:
         heapq.heappush(self._oldest, (row.at, row.arrival, name))
         self._tick(row.at)
         if name in self._held:
-            self._join(row, self._held.pop(name)[0], losses)
+            self._join(name, row, self._held.pop(name)[0], losses)
         self._forget()
 
     def _tick(self, now: float) -> None:
@@ -272,11 +280,12 @@ class LabelJoin:
             self._held = {name: (label, now) for name, (label, _) in self._held.items()}
         self._latest = max(self._latest, now)
 
-    def _join(self, row: _Row, label: float, losses: list[float]) -> None:
+    def _join(self, name: Id, row: _Row, label: float, losses: list[float]) -> None:
         self._counts["joined"] += 1
         row.label, row.order = label, self._orders
         self._orders += 1
         losses.append(float(self._loss(np.array(row.said), np.array(label))))
+        self._just_joined.append(name)
 
     def _again(self, name: Id, row: _Row | None, known: float, value: float) -> None:
         """A label for what has one already."""

@@ -1,0 +1,74 @@
+"""A file that one process at a time reads and writes whole: what it holds is always all of one `write`."""
+
+import errno
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Self, final
+
+from visutility.core.errors import Conflict
+from visutility.store._files import PRIVATE_FILE, make_folder, sync_folder, translated_os
+
+
+@final
+class SingleFile:
+    """A file and its lock, which lies beside it and ends with the process. Close it, or use `with`."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock; the folder is made. Raises `Conflict` while another process has it."""
+        self.path = path
+        with translated_os(path):
+            make_folder(path.parent)
+            handle = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, PRIVATE_FILE)
+        self._handle: int | None = handle
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            if error.errno != errno.EWOULDBLOCK:
+                raise
+            raise Conflict(f"{path} is open elsewhere", hint="one process at a time: close it there") from None
+
+    @property
+    def closed(self) -> bool:
+        """Whether others may have it."""
+        return self._handle is None
+
+    def read(self) -> bytes | None:
+        """Return what was written last, or None."""
+        with translated_os(self.path):
+            try:
+                return self.path.read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write(self, data: bytes) -> None:
+        """Replace what it holds; on the disk when this returns. Raises `Conflict` once it was closed."""
+        if self.closed:
+            raise Conflict(f"{self.path} is closed", hint="open it again")
+        part = self.path.with_name(f"{self.path.name}.part")  # nobody else writes here
+        with translated_os(self.path):
+            try:
+                with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, PRIVATE_FILE), "wb") as out:
+                    out.write(data)
+                    out.flush()
+                    os.fsync(out.fileno())
+                part.replace(self.path)
+            except BaseException:
+                with suppress(OSError):
+                    part.unlink()
+                raise
+            sync_folder(self.path.parent)
+
+    def close(self) -> None:
+        """Let others have it. Twice is once."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
