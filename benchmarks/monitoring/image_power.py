@@ -130,8 +130,7 @@ ALIBI = {"KS": True, "classifier": False, "classifier, 5 folds": False, "MMD": T
 
 def absent() -> dict[str, str]:
     """What each peer lacks; empty where it can run."""
-    mmd = lacking("alibi_detect", "torch")
-    return {f"alibi-detect {kind}": mmd if kind == "MMD" else lacking("alibi_detect") for kind in ALIBI}
+    return {"alibi-detect": lacking("alibi_detect"), "alibi-detect MMD": lacking("torch")}
 
 
 def methods() -> dict[str, tuple[Callable[[Window], Judge], bool]]:
@@ -143,8 +142,9 @@ def methods() -> dict[str, tuple[Callable[[Window], Judge], bool]]:
     }
     lacks = absent()
     for kind, slow in ALIBI.items():
-        if not lacks[f"alibi-detect {kind}"]:
-            found[f"alibi-detect {kind}"] = (alibi(kind), slow)
+        name = f"alibi-detect {kind}"
+        if not lacks["alibi-detect"] and not lacks.get(name):
+            found[name] = (alibi(kind), slow)
     return found
 
 

@@ -42,7 +42,12 @@ def java(monkeypatch, tmp_path):
 def test_without_peers_ours_and_the_controls_remain(alone):
     assert [one.name for one in watchers()] == [*(name for name, _, _ in OURS), "always fires"]
     assert batch.installed() == ["ours", "scipy ks"]
-    assert all("alibi" not in name for name in image_power.methods())
+    assert list(image_power.methods()) == ["ours, embeddings", "whitened mean, chi-square", "KS, Bonferroni"]
+
+
+def test_only_mmd_needs_torch(monkeypatch):
+    monkeypatch.setattr(peers, "find_spec", lambda module: None if module == "torch" else module)
+    assert set(image_power.ALIBI) - {name.removeprefix("alibi-detect ") for name in image_power.methods()} == {"MMD"}
 
 
 @pytest.mark.parametrize("lacks", [absent, batch.absent, image_power.absent])
@@ -119,6 +124,7 @@ def test_a_peer_flags_the_columns_that_moved_far(tool):
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("kind", image_power.ALIBI)
 def test_a_peer_sees_embeddings_that_moved_far(kind):
+    needs(image_power.absent, "alibi-detect")
     needs(image_power.absent, f"alibi-detect {kind}")
     draw = rng(0, "benchmark", "peers").standard_normal
     judge = image_power.alibi(kind)(SimpleNamespace(embedding=draw((500, 8))))
