@@ -310,6 +310,13 @@ class Hopeful(Peak):
         return PeakState(np.zeros(n, np.int64), np.full(n, 1e9), np.full(n, np.nan))
 
 
+class Boastful(Peak):
+    """Takes ten times its age for evidence."""
+
+    def settled(self, state, verdicts=None, spent=None):
+        return 10.0 * state.seen
+
+
 def test_a_broken_promise_is_caught():
     with pytest.raises(AssertionError, match="of 2000 streams alarmed within 400 values"):
         check_promise(replace(PEAK, detector=Peak(limit=3.0)))
@@ -329,6 +336,7 @@ WRONG = {
     "check_state_stays_small": Hoarder(),
     "check_bad_values_are_refused": Swallowing(),
     "check_falling_mirrors_rising": OneSided(),
+    "check_settled_scores_are_evidence": Boastful(),
     "check_promise": Peak(limit=3.0),
 }
 

@@ -21,7 +21,7 @@ from visutility.core.errors import EmptyWindow, Invalid, InvalidObservation, Inv
 from visutility.core.rng import rng
 from visutility.monitor import AbstractDetector, Level, Verdict
 from visutility.monitor.state import Floats, arrays, streams
-from visutility.testing._expect import expect, expect_equal
+from visutility.testing._expect import bytes_of, expect, expect_equal, refuses
 
 Draw = Callable[[np.random.Generator, int], Floats]
 
@@ -107,9 +107,9 @@ def check_sees_a_change(case: DetectorCase) -> None:
 def check_starts_without_a_reference(case: DetectorCase) -> None:
     """`init(n)` starts n streams that learn silently and then see a change; or it is refused, and says so."""
     for none in (0, -1):
-        _refuses(EmptyWindow, (), case.detector.init, none)
+        refuses(EmptyWindow, (), case.detector.init, none)
     if not case.alone:
-        _refuses(EmptyWindow, (), case.detector.init, 2)
+        refuses(EmptyWindow, (), case.detector.init, 2)
         return
     state = case.detector.init(2)
     expect_equal(streams(state), 2, "streams of init(2)")
@@ -226,7 +226,7 @@ def check_saving_does_not_matter(case: DetectorCase) -> None:
         expect(case.detector.save(after) == case.detector.save(last), f"the state differs when saved at {cut}")
     other, mirror = case.mirrored()
     for wrong in (data[:50], b"", b"no state", other.save(other.init([mirror(case.reference())]))):
-        _refuses(Invalid, (), case.detector.load, wrong)
+        refuses(Invalid, (), case.detector.load, wrong)
 
 
 def check_alarm_starts_afresh(case: DetectorCase) -> None:
@@ -266,12 +266,14 @@ def check_state_stays_small(case: DetectorCase) -> None:
     """A state is as large after many values as after none, and grows by the row."""
     state = case.detector.init([case.reference()])
     after, _ = _feed(case, state, case.healthy(rng(0, case.name, "long"), 20_000))
-    size = _bytes(state)
-    expect_equal(_bytes(after), size, "bytes of state after 20,000 values")
+    size = bytes_of(arrays(state))
+    expect_equal(bytes_of(arrays(after)), size, "bytes of state after 20,000 values")
     if case.alone:
-        expect_equal(_bytes(case.detector.init(3)), 3 * size, "bytes of three streams without reference windows")
+        expect_equal(
+            bytes_of(arrays(case.detector.init(3))), 3 * size, "bytes of three streams without reference windows"
+        )
     three = case.detector.init([case.reference(at) for at in range(3)])
-    expect_equal((_bytes(three), streams(three)), (3 * size, 3), "bytes and rows of three streams")
+    expect_equal((bytes_of(arrays(three)), streams(three)), (3 * size, 3), "bytes and rows of three streams")
 
 
 def check_bad_values_are_refused(case: DetectorCase) -> None:
@@ -285,24 +287,24 @@ def check_bad_values_are_refused(case: DetectorCase) -> None:
     for value in bad:
         values = case.healthy(rng(0, case.name, "bad"), 20)
         values[13] = value
-        _refuses(InvalidObservation, ("position 13", repr(value)), detector.update, state, values)
-        _refuses(InvalidObservation, ("window 1", "position 13"), detector.init, [reference, values])
+        refuses(InvalidObservation, ("position 13", repr(value)), detector.update, state, values)
+        refuses(InvalidObservation, ("window 1", "position 13"), detector.init, [reference, values])
     fine = case.healthy(rng(0, case.name, "fine"), 4)
-    _refuses(InvalidObservation, ("(2, 2)",), detector.update, state, fine.reshape(2, 2))
-    _refuses(InvalidObservation, ("(2, 2)",), detector.update, state, fine.reshape(2, 2), [0, 0])
-    _refuses(InvalidObservation, (), detector.update, state, ["?"])
-    _refuses(InvalidObservation, (), detector.update, state, fine, [0, 0])
-    _refuses(InvalidObservation, (), detector.update, state, fine, [0.0, 0.0, 0.0, 0.0])
-    _refuses(StreamNotFound, ("position 2",), detector.update, state, fine, [0, 0, 1, 0])
-    _refuses(StreamNotFound, ("position 1",), detector.update, state, fine, [0, -1, 0, 0])
-    _refuses(EmptyWindow, (), detector.init, [])
+    refuses(InvalidObservation, ("(2, 2)",), detector.update, state, fine.reshape(2, 2))
+    refuses(InvalidObservation, ("(2, 2)",), detector.update, state, fine.reshape(2, 2), [0, 0])
+    refuses(InvalidObservation, (), detector.update, state, ["?"])
+    refuses(InvalidObservation, (), detector.update, state, fine, [0, 0])
+    refuses(InvalidObservation, (), detector.update, state, fine, [0.0, 0.0, 0.0, 0.0])
+    refuses(StreamNotFound, ("position 2",), detector.update, state, fine, [0, 0, 1, 0])
+    refuses(StreamNotFound, ("position 1",), detector.update, state, fine, [0, -1, 0, 0])
+    refuses(EmptyWindow, (), detector.init, [])
     few = reference[: detector.smallest_reference - 1]
-    _refuses(EmptyWindow, ("window 1", str(len(few))), detector.init, [reference, few])
-    _refuses(InvalidSetting, ("sideways",), replace, detector, direction="sideways")
+    refuses(EmptyWindow, ("window 1", str(len(few))), detector.init, [reference, few])
+    refuses(InvalidSetting, ("sideways",), replace, detector, direction="sideways")
     two, dense = detector.init([reference, reference]), np.stack([case.healthy(rng(0, at), 20) for at in range(2)])
     dense[1, 13] = math.nan
-    _refuses(InvalidObservation, ("position 13 of stream 1",), detector.update, two, dense)
-    _refuses(InvalidObservation, (), detector.update, two, dense[0])
+    refuses(InvalidObservation, ("position 13 of stream 1",), detector.update, two, dense)
+    refuses(InvalidObservation, (), detector.update, two, dense[0])
     nothing: tuple[Any, ...] = ([], np.zeros((1, 0)))
     for empty in nothing:
         same, said = detector.update(state, empty)
@@ -321,6 +323,24 @@ def check_falling_mirrors_rising(case: DetectorCase) -> None:
     expect_equal(
         [(v.position, v.level) for v in said], [(v.position, v.level) for v in wanted], "the mirrored verdicts"
     )
+
+
+def check_settled_scores_are_evidence(case: DetectorCase) -> None:
+    """`settled` raises `InvalidSetting`, or is 1,000 after 200 healthy values on a fifth of streams at most."""
+    detector, draw, runs = case.detector, rng(0, case.name, "evidence"), 1_000
+    state = detector.init([case.healthy(draw, case.size) for _ in range(runs)])
+    try:
+        expect(not detector.settled(state).any(), "there is evidence before there are values")
+    except InvalidSetting:
+        return
+    state, said = detector.update(state, case.healthy(draw, runs * 200).reshape(runs, 200))
+    before, settled = detector.save(state), detector.settled(state, said)
+    spent = detector.settled(state, said, np.ones(runs, np.bool_))
+    expect((settled >= 0.0).all() and np.isfinite(settled).all(), "evidence is negative, or not finite")
+    expect(((spent == 0.0) | (spent == settled)).all(), "evidence of streams that alarmed before is another one")
+    large = int((settled >= 1_000).sum())  # with `delta` up to .01 a right one has more than 280 with p < 1e-6
+    expect(large <= 280, f"{large} of {runs} streams have evidence of 1,000 after 200 values, at most 280 may")
+    expect(detector.save(state) == before, "asking for the evidence changed the state")
 
 
 def check_promise(case: DetectorCase) -> None:
@@ -359,20 +379,6 @@ def _changes_seen(said: Sequence[Verdict], case: DetectorCase, *starts: int) -> 
         expect(any(start <= at < end for at in alarms), f"no alarm in [{start}, {end}), where it is worse: {alarms}")
 
 
-def _bytes(state: Any) -> int:
-    return sum(array.nbytes for array in arrays(state).values())
-
-
-def _refuses(kind: type[Exception], words: Sequence[str], call: Callable[..., object], *args: Any, **more: Any) -> None:
-    try:
-        call(*args, **more)
-    except kind as error:
-        for word in words:
-            expect(word in str(error), f"{word!r} is not in {error}")
-    else:
-        raise AssertionError(f"no {kind.__name__} was raised")
-
-
 DETECTOR_CHECKS: tuple[Callable[[DetectorCase], None], ...] = (
     check_sees_a_change,
     check_starts_without_a_reference,
@@ -387,5 +393,6 @@ DETECTOR_CHECKS: tuple[Callable[[DetectorCase], None], ...] = (
     check_state_stays_small,
     check_bad_values_are_refused,
     check_falling_mirrors_rising,
+    check_settled_scores_are_evidence,
     check_promise,
 )
