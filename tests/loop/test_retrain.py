@@ -306,3 +306,40 @@ def test_the_same_seed_tunes_the_same_trials(begin):
         degrade(project)
         found.append([project.records.trials(project.registry.get(f"{MODEL}:{number}")) for number in (1, 2)])
     assert found[0] == found[1]
+
+
+SCORE = msgspec.structs.replace(POLICY, watches=(Watch(metric="score", detector="ranks", settings={}),))
+WINDOW = [at / 100 for at in range(100)]
+
+
+@pytest.mark.parametrize("how", ["retrained", "by hand"])
+def test_nobody_takes_the_loss_for_a_metric_whose_window_a_person_gave(begin, how):
+    """The recipe knows no score: the next version's window of it has to be given, too."""
+    project = begin()
+    if how == "by hand":
+        degrade(project)
+        project.rollback(MODEL, why="once more")
+    project.watch(MODEL, SCORE, reference=WINDOW)
+    if how == "retrained":
+        project.retrain(MODEL, why="a person wants it")
+        project.work()
+    else:
+        project.promote(MODEL, 2, expected=1, why="a person wants it")
+    assert project.champion(MODEL) == 2
+    assert [one.version for one in project.records.watches(MODEL)] == []
+    with project.store.read() as connection:
+        (missing,) = audit.events(connection, kind="watch.missing")
+        assert audit.verify(connection) == []
+    assert missing.subject == f"{MODEL}:2"
+    assert missing.why == "the window of score was given by hand, and the recipe has no such signal: watch it anew"
+    project.watch(MODEL, SCORE, reference=WINDOW)
+    assert [one.version for one in project.records.watches(MODEL)] == [2]
+    project.rollback(MODEL, why="the one before, as it was watched")
+    assert [one.version for one in project.records.watches(MODEL)] == [1]
+
+
+def test_a_window_of_errors_that_a_person_gave_holds_until_the_next_promotion(begin):
+    project = begin()
+    project.watch(MODEL, POLICY, reference=[0.0] * 95 + [1.0] * 5)
+    degrade(project)
+    assert [(one.version, one.learnt["rows"]) for one in project.records.watches(MODEL)] == [(2, POLICY.gate_rows)]

@@ -26,7 +26,7 @@ from visutility.loop.snapshot import snapshot_of
 from visutility.loop.trigger import AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
 from visutility.loop.tuning import TrialListener, checkpoints_of
 from visutility.loop.watch import Monitor
-from visutility.loop.watches import active_watches, resume_watches, start_watches
+from visutility.loop.watches import active_watches, resume_watches, start_watches, window_of
 from visutility.loop.work import of_rows, run_evaluation
 from visutility.registry import CHAMPION, Registry, Version, aliases, models, queries, studies
 from visutility.store import audit
@@ -185,7 +185,7 @@ class Project:
                 by=self.settings.actor,
                 why=why,
             )
-            self._start(tx, version, sound, window, why)
+            self._start(tx, version, sound, window, why, given=reference is not None)
         return version
 
     def promote(self, model: str, number: int, *, expected: int | None, why: str) -> Version:
@@ -257,7 +257,16 @@ class Project:
             self._executor = LocalExecutor(self.settings.workers)
         return self._executor
 
-    def _start(self, tx: Tx, version: Version, policy: Policy, window: NDArray[np.float64], why: str) -> None:
+    def _start(
+        self,
+        tx: Tx,
+        version: Version,
+        policy: Policy,
+        window: NDArray[np.float64] | None,
+        why: str,
+        *,
+        given: bool = False,
+    ) -> None:
         start_watches(
             tx,
             model_id=version.model_id,
@@ -267,9 +276,10 @@ class Project:
             reference=window,
             by=self.settings.actor,
             why=why,
+            given=given,
         )
 
-    def _reference(self, version: Version, policy: Policy) -> NDArray[np.float64]:
+    def _reference(self, version: Version, policy: Policy, *, again: bool = False) -> NDArray[np.float64] | None:
         with self.store.read() as connection:
             snapshot = snapshot_of(connection, version.id)
         if snapshot is None:
@@ -279,8 +289,11 @@ class Project:
             )
         where = (version.recipe, version.artifact_sha256, str(self.blobs.root), snapshot.path(self.blobs, "gate"))
         limits = Limits(seconds=Policy().trial_seconds)
-        found = run_call(self.executor, Call.of(run_evaluation, *where), limits).result()
-        return np.asarray(of_rows(msgspec.convert(found, dict[str, Any]), policy.watches[0].metric), dtype=np.float64)
+        result = run_call(self.executor, Call.of(run_evaluation, *where), limits).result()
+        found, metric = msgspec.convert(result, dict[str, Any]), policy.watches[0].metric
+        with self.store.read() as connection:
+            window = window_of(connection, version.id, metric, found) if again else of_rows(found, metric)
+        return None if window is None else np.asarray(window, dtype=np.float64)
 
     def _champions(self) -> dict[str, int]:
         found = self.registry.models(limit=1000)
@@ -311,7 +324,7 @@ class Project:
         if stored is None or version.number in watched:
             return
         try:
-            window = self._reference(version, stored[0])
+            window = self._reference(version, stored[0], again=True)
         except Invalid as error:
             with self.store.write("project.unwatched") as tx:
                 audit.append(tx, "watch.missing", version.ref, by=self.settings.actor, why=str(error))

@@ -13,11 +13,11 @@ from visutility.execute import Call, Limits, run_call
 from visutility.flow import StepCall, effect, step
 from visutility.loop import work as work_calls
 from visutility.loop.gate import Comparison, Paired, gate
-from visutility.loop.policy import GateRules, Policy, read_policy, settled
+from visutility.loop.policy import Policy, read_policy, settled
 from visutility.loop.services import Services
 from visutility.loop.snapshot import Snapshot, first_snapshot, record_snapshot, snapshot_of
 from visutility.loop.tuning import TrialRunner, checkpoints_of
-from visutility.loop.watches import start_watches
+from visutility.loop.watches import start_watches, window_of
 from visutility.registry import CHAMPION, NewVersion, aliases, models, queries, studies, versions
 from visutility.store import audit
 from visutility.store.engine import Tx
@@ -231,7 +231,9 @@ def evaluate_both(
             where = (by, artifact, str(services.blobs.root), taken.path(services.blobs, part))
             work = Call.of(work_calls.run_evaluation, *where)
             measured[f"{part}.{who}"] = _work(call, work, policy)
-    window = work_calls.of_rows(measured["gate.challenger"], read_policy(policy).watches[0].metric)
+    with services.store.read() as connection:
+        metric = read_policy(policy).watches[0].metric
+        window = window_of(connection, champion["id"], metric, measured["gate.challenger"])
     stored = [services.blobs.put(dumps(one).encode()) for one in (measured, window)]
     return {"measured": stored[0], "reference": stored[1]}
 
@@ -251,7 +253,7 @@ def judge(
     services, taken = _services(call), _snapshot(snapshot)
     seen = loads(services.blobs.get(measured["measured"]))
     answer = gate(
-        _rules(policy),
+        read_policy(policy).gate,
         _paired(seen, "gate"),
         _paired(seen, "old") if "old.champion" in seen else None,
         _slices(seen, "gate"),
@@ -326,13 +328,14 @@ def promote(
         )
     except AliasMoved as error:
         return {"promoted": False, "reason": str(error)}
+    window = loads(services.blobs.get(reference))
     start_watches(
         tx,
         model_id=models.find(tx.connection, model).id,
         name=model,
         version=version["number"],
         watches=read_policy(policy).watches,
-        reference=np.asarray(loads(services.blobs.get(reference)), dtype=np.float64),
+        reference=None if window is None else np.asarray(window, dtype=np.float64),
         by=_by(call),
         why=f"promoted by run {call.run_id}",
     )
@@ -359,10 +362,6 @@ def _by(call: StepCall) -> str:
 
 def _limits(policy: Policy) -> Limits:
     return Limits(seconds=policy.trial_seconds, memory_mb=policy.trial_memory_mb)
-
-
-def _rules(policy: dict[str, Any]) -> GateRules:
-    return read_policy(policy).gate
 
 
 def _paired(seen: dict[str, Any], part: str) -> Paired:

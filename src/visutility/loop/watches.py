@@ -1,7 +1,8 @@
 """Watches: one metric of one version under one detector, with limits learnt from a reference window."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,10 +11,12 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from visutility.core.codec import dumps, loads
 from visutility.loop.policy import Normal, Watch
+from visutility.loop.recipe import OF_LOSSES
+from visutility.loop.work import of_rows
 from visutility.monitor import make_detector
 from visutility.store import audit
 from visutility.store.engine import Tx
-from visutility.store.schema import metric_chunk, watch
+from visutility.store.schema import metric_chunk, model_version, watch
 
 _STOP = (
     update(watch)
@@ -35,21 +38,26 @@ def start_watches(
     name: str,
     version: int,
     watches: Sequence[Watch],
-    reference: NDArray[np.float64],
+    reference: NDArray[np.float64] | None,
     by: str,
     why: str,
+    given: bool = False,
 ) -> list[str]:
     """Watch a version from now on, with limits learnt from `reference`, shape (n,); stop watching others.
 
-    The detectors raise `EmptyWindow` or `InvalidObservation` for a reference they cannot learn from, as does a
-    tolerance for one that is not in [0, 1].
+    `given` notes that a person gave the reference, so that nobody takes another metric's for it later. Without one
+    nothing is watched, and the audit log says so. The detectors raise `EmptyWindow` or `InvalidObservation` for a
+    reference they cannot learn from, as does a tolerance for one that is not in [0, 1].
     """
     ends = _stop(tx, model_id, [one.metric for one in watches])
+    if reference is None:
+        return _unwatched(tx, f"{name}:{version}", sorted({one.metric for one in watches}), by)
     started = []
     for one in watches:
         detector = make_detector(one.detector, **one.settings)
         state = detector.init([reference])
         learnt = detector.learnt(state, 0) | {"rows": len(reference), "mean": float(reference.mean())}
+        learnt |= {"given": True} if given else {}
         if one.tolerance is not None:
             learnt |= {"tolerance": one.tolerance, "start": ends[one.metric]}
             learnt |= msgspec.structs.asdict(Normal.of(reference))
@@ -106,6 +114,29 @@ def active_watches(connection: Connection, model_id: str) -> list[Watched]:
     return [
         Watched(row.metric, row.detector, row.version_number, loads(row.reference), row.position) for row in rows.all()
     ]
+
+
+def window_of(
+    connection: Connection, version_id: str, metric: str, evaluation: Mapping[str, Any]
+) -> list[float] | None:
+    """Return a metric of each gate row of a new version, by its evaluation: its losses, or the signal of that name.
+
+    A name that is neither means the loss, too, but not where a person gave the reference window that the model's last
+    watch of that metric had: then nobody knows the new one, and this is None. `version_id` is any of the model's.
+    """
+    if metric not in OF_LOSSES and metric not in evaluation.get("signals", {}):
+        c = watch.c
+        model = select(model_version.c.model_id).where(model_version.c.id == version_id).scalar_subquery()
+        last = select(c.reference).where(c.model_id == model, c.metric == metric).order_by(c.id.desc()).limit(1)
+        if loads(connection.execute(last).scalar() or "{}").get("given", False):
+            return None
+    return of_rows(evaluation, metric)
+
+
+def _unwatched(tx: Tx, ref: str, metrics: Sequence[str], by: str) -> list[str]:
+    why = f"the window of {', '.join(metrics)} was given by hand, and the recipe has no such signal: watch it anew"
+    audit.append(tx, "watch.missing", ref, by=by, why=why)
+    return []
 
 
 def resume_watches(
