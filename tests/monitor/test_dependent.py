@@ -102,7 +102,7 @@ def gain_of_the_promise(limit):
 
 @pytest.mark.slow
 def test_the_promise_is_kept_under_the_detectors_own_law():
-    """A right detector fails with probability 1e-4; one whose limit is a tenth lower was at least 7 errors off, of 21."""
+    """A right detector fails with probability 1e-4; one with a limit a tenth lower was 7 errors off and more, of 21."""
     mean, error = gain_of_the_promise(60.0)
     assert mean > -3.7 * error
     mean, error = gain_of_the_promise(54.0)
