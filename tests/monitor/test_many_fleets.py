@@ -11,9 +11,10 @@ from visutility.core import codec
 from visutility.core.errors import Invalid, InvalidObservation, InvalidSetting, StreamNotFound
 from visutility.core.rng import rng
 from visutility.monitor import DETECTORS, Fleet, StreamFDR, make_detector
+from visutility.monitor.detectors._rules import MORE
 
 EVIDENCE = ("e-detector", "eprocess", "ranks", "dependent", "auto")
-STAKES = {"dependent": 6.0}  # what `settled` divides by
+LARGEST = 1.0 + MORE  # what is staked on a value at most by `dependent`: `settled` divides by it
 
 
 def errors(g, rate, shape):
@@ -58,7 +59,7 @@ def test_evidence_is_the_score_before_an_alarm_the_first_score_at_one_and_what_t
     """Two streams break; two alarms in one batch count as the first, and a third one in the next batch."""
     detector = make_detector(kind, arl=1e3, **({} if kind in ("eprocess", "e-detector") else {"learning": 512}))
     fleet, g = Fleet(detector, [errors(rng(0, "given"), 0.1, 1000).astype(float)] * 2), rng(2, "alarms")
-    stakes = STAKES.get(kind, 6.0 if kind == "auto" else 1.0)
+    stakes = LARGEST if kind in ("dependent", "auto") else 1.0
     calm = fleet.update(errors(g, 0.1, (2, 3200)) if kind != "ranks" else g.random((2, 3200)))
     if kind != "eprocess":  # its scores are less the regret of a while ago
         np.testing.assert_allclose(fleet.settled(calm), calm.at_alarms(fleet.scores()) / stakes)
