@@ -356,3 +356,15 @@ def test_labels_of_odd_rows_are_called_selected_and_the_adjustment_helps():
     fair.predict(np.arange(n), said, expected=chance)
     fair.label(np.arange(0, n, 3), label[::3])
     assert not fair.realised().selected  # 3 sd: 3 seeds in 1,000 would say otherwise
+
+
+def test_the_predictions_that_were_joined_just_now_are_named_in_the_order_of_their_losses():
+    join = LabelJoin()
+    join.label(["c", "x"], [1, 1])
+    assert join.just_joined == ()
+    assert join.predict(["a", "b", "c"], [0, 1, 0], at=[1.0, 2.0, 3.0]).tolist() == [1.0]
+    assert join.just_joined == ("c",)
+    assert join.label(["b", "c", "a"], [1, 1, 1]).tolist() == [0.0, 1.0]
+    assert join.just_joined == ("b", "a")
+    join.label(["a"], [1])
+    assert join.just_joined == ()
