@@ -10,8 +10,9 @@ from visutility.core.clock import SimulatedClock
 from visutility.core.codec import to_text
 from visutility.core.errors import Conflict, Invalid, NotFound
 from visutility.core.rng import rng
-from visutility.loop import Policy, Project, Watch
+from visutility.loop import Policy, Project, Watch, handling
 from visutility.loop.alarm_rows import History
+from visutility.loop.handling import Handled
 from visutility.loop.incidents import QUIET, replay
 from visutility.store import audit
 
@@ -114,6 +115,11 @@ def test_incidents_that_turn_out_to_be_one_are_news_and_what_was_said_of_any_ala
             project.alarms.acknowledge(gone)
         project.alarms.acknowledge(seen[gone], by="bob")
         assert project.alarms.incident(one.id).acknowledged.by == "bob"
+        known = watches_of(project.alarms.incident(one.id))
+        while watches_of(project.alarms.incident(one.id)) == known:  # one more of a group that stays the same
+            assert project.alarms.incident(one.id).standing == "acknowledged"
+            send(project, [1.0])
+        assert project.alarms.incident(one.id).standing == "open"
 
 
 def test_what_is_closed_needs_nobody_and_the_next_incident_is_nobodys(project):
@@ -128,6 +134,17 @@ def test_what_is_closed_needs_nobody_and_the_next_incident_is_nobodys(project):
         assert "visutility alarms judge" in refused.value.hint
     send(project, *[BAD] * 3, model="left")
     assert standings(project)[0] == ("left", "open")
+
+
+def test_what_was_done_when_it_had_just_closed_does_nothing(project):
+    """Between the reading and the writing of an action the incident may close."""
+    first = project.alarms.incident(1).alarms[0]
+    send(project, [0.0] * QUIET, model="left")
+    with project.store.write("test") as tx:
+        done = Handled("acknowledged", "ada", tx.now())
+        handling.write(tx, "left/error", first.id, done, actor="ada", incident=1, before={})
+    one = project.alarms.incident(1)
+    assert (one.standing, one.acknowledged) == ("closed", None)
 
 
 # -- snooze ------------------------------------------------------------------------------------------------------------

@@ -231,8 +231,6 @@ class _Replay:
             now.streams = {**was.streams, **now.streams}
             now.alarms = sorted({*was.alarms, *now.alarms}, key=self._order)
             now.news()
-        for one in changes.regrouped:
-            self._at(model, one.id).news()
         for one in changes.closed:
             past = self._at(model, one.id)
             past.closed, past.ended = at, words
