@@ -115,6 +115,10 @@ def test_incidents_that_turn_out_to_be_one_are_news_and_what_was_said_of_any_ala
             project.alarms.acknowledge(gone)
         project.alarms.acknowledge(seen[gone], by="bob")
         assert project.alarms.incident(one.id).acknowledged.by == "bob"
+        with project.store.write("test") as tx:  # as somebody does who read the list before they became one
+            done = Handled("acknowledged", "cy", tx.now())
+            handling.write(tx, f"{MODEL}/error", seen[gone], done, actor="cy", incident=gone, before={})
+        assert project.alarms.incident(one.id).acknowledged.by == "cy"
         known = watches_of(project.alarms.incident(one.id))
         while watches_of(project.alarms.incident(one.id)) == known:  # one more of a group that stays the same
             assert project.alarms.incident(one.id).standing == "acknowledged"
