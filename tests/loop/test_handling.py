@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from scenario import BAD, EVENT_AT, GOOD, POLICY, REFERENCE, send, settings, watched
+from scenario import BAD, EVENT_AT, GOOD, MODEL, POLICY, REFERENCE, send, settings, watched
 
 from visutility.core.clock import SimulatedClock
 from visutility.core.codec import to_text
