@@ -156,7 +156,9 @@ def dependent(values, arl, learning) -> Said:
             burst = min((count[1, 1] + 0.75) / (count[1].sum() + 5.0), 0.15)
             rate, chain = max(mean, burst) if last else mean, 0.0
         stake = 0.0 if n < learning else min(n / (6.0 * learning), 1.0) ** 2
-        stake *= (1.0 + 5.0 * chain if after[1] - after[0] >= 0.3 else 1.0) * (1.0 if few else arl ** (-inflation / 8))
+        if n >= learning and after[1] - after[0] >= 0.3:
+            stake += 7.0 * chain * min(n / (9.0 * learning), 1.0) ** 2
+        stake *= 1.0 if few else arl ** (-inflation / 8)
         sd = math.sqrt(mean * (1.0 - mean))
         for won, sizes, laid in (
             (up, (0.08, 0.17, 0.38, 0.85, 2.0), stake * np.array([0.08, 0.32, 0.26, 0.24, 0.1])),

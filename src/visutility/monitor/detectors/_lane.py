@@ -92,8 +92,8 @@ class Lane:
         stake = ready = 0.0
         if age >= told.learning:
             ready = 1.0
-            youth = min(age / told.grown, 1.0)
-            stake = (youth * youth) * (1.0 + (MORE * chain if autocorrelation >= STRONG else 0.0))
+            youth, later = min(age / told.grown, 1.0), min(age / told.later, 1.0)
+            stake = youth * youth + (later * later) * (MORE * chain if autocorrelation >= STRONG else 0.0)
             stake *= told.calm[0 if few else self.inflation]
         sd = sqrt(mean * (1.0 - mean))
         top, bottom = max(rate, TOP), rate * BOTTOM

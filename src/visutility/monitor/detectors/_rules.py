@@ -15,8 +15,9 @@ SHIFT = 1  # the bet that tells since when
 TOP = 0.98  # a rate is not raised above that
 BOTTOM = 0.125  # nor lowered below that share of itself
 STRONG = 0.3  # lag-1 autocorrelation from which on a stream that its last value explains gets a larger stake
-MORE = 5.0  # how much larger: that many times the weight of the last-value model, on top
+MORE = 7.0  # how much larger: that many times the weight of the last-value model, on top
 GROWN = 6.0  # the stake grows over that many times `learning`
+LATER = 9.0  # and what is on top over that many
 SPANS = (16.0, 64.0)  # of the averages that what is left of dependence is measured against
 SURE = 3.0  # standard errors that a measured inflation must exceed 1 by to count
 MEMORY = 1.0 - 1.0 / 4096.0  # of what is measured
@@ -37,6 +38,7 @@ class Rules(NamedTuple):
     warn: float  # the score of a warning
     fall: float  # what the bets on a fall have to win
     grown: float  # values until the stake has grown
+    later: float  # and until what is on top has
     calm: tuple[float, ...]  # the stake's factor by class of inflation
 
 
@@ -54,7 +56,7 @@ def rules(arl: float, learning: int, warning: float) -> Rules:
     if not 0.0 < warning <= 1.0:
         raise InvalidSetting(f"warning {warning!r} is not in (0, 1]", hint="a share of arl; 1 for none")
     calm = tuple(max(arl ** (-at / CLASSES), 1e-100) for at in range(MOST + 1))
-    return Rules(arl, learning, warning * arl, PATIENCE * arl, GROWN * learning, calm)
+    return Rules(arl, learning, warning * arl, PATIENCE * arl, GROWN * learning, LATER * learning, calm)
 
 
 def halved(age: float, ones: float, half: float) -> tuple[bool, float]:
