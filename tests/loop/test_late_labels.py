@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import late
@@ -15,10 +16,19 @@ from sqlalchemy import select
 from visutility.core import crash
 from visutility.core.clock import SimulatedClock
 from visutility.core.codec import loads, unpack_floats
-from visutility.core.errors import Conflict, DatabaseBusy, Invalid, InvalidObservation, LabelContradicted, NotFound
+from visutility.core.errors import (
+    Conflict,
+    DatabaseBusy,
+    DiskFull,
+    Invalid,
+    InvalidObservation,
+    LabelContradicted,
+    NotFound,
+)
 from visutility.loop import LateLabels, Project
 from visutility.monitor import LabelJoin
 from visutility.store.schema import metric_chunk, watch
+from visutility.store.single import SingleFile
 
 POINTS = ("late-labels:before", "late-labels:after", "monitor.ingest:before", "monitor.ingest:after")
 
@@ -212,3 +222,78 @@ def test_many_errors_at_once_are_several_events(project, path, monkeypatch):
         receipts = labels.predict(np.arange(10), np.arange(10) % 2, at=np.arange(10.0))
     assert [one.position for one in receipts] == [0, 4, 8]
     assert errors_in(project) == {str(at): float(at % 2 == 0) for at in range(10)}
+
+
+def test_what_the_disk_had_no_room_for_is_written_before_it_is_sent(project, path, monkeypatch):
+    with LateLabels(project, path, model=MODEL, version=1) as labels:
+        labels.predict(["a", "b"], [0, 0], at=[1.0, 2.0])
+        with monkeypatch.context() as broken:
+            broken.setattr(SingleFile, "write", full)
+            with pytest.raises(DiskFull):
+                labels.label(["a"], [1])
+            with pytest.raises(DiskFull):
+                labels.send()
+            assert errors_in(project) == {}
+        shutil.copy(path, path.with_name("copy"))
+        labels.send()
+        assert errors_in(project) == {"a": 1.0}
+    assert path.read_bytes() != path.with_name("copy").read_bytes()
+    with LateLabels(project, path, model=MODEL, version=1) as again:
+        again.label(["b", "a"], [1, 1])  # cut otherwise
+    assert errors_in(project) == {"a": 1.0, "b": 1.0}
+
+
+def full(*_):
+    raise DiskFull("no room", hint="make some")
+
+
+def test_threads_take_turns(project, path):
+    names = [f"image {at}" for at in range(240)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # without turns no run of ten passed
+    try:
+        with LateLabels(project, path, model=MODEL, version=1) as labels, ThreadPoolExecutor(4) as threads:
+            labels.predict(names, np.zeros(240), at=np.arange(240.0))
+            sent = threads.map(lambda at: labels.label(names[at : at + 3], [1, 1, 1]), range(0, 240, 3))
+            assert sum(len(one) for one in sent) == 80
+    finally:
+        sys.setswitchinterval(before)
+    assert errors_in(project) == dict.fromkeys(names, 1.0)
+
+
+def test_a_call_that_is_interrupted_while_it_joins_leaves_what_is_on_the_disk(project, path, monkeypatch):
+    labels = LateLabels(project, path, model=MODEL, version=1)
+    labels.predict(["a", "b", "c"], [0, 0, 0], at=[1.0, 2.0, 3.0])
+    with monkeypatch.context() as pressed:
+        loss, calls = LabelJoin._loss, []
+
+        def interrupted(join, said, label):
+            calls.append(said)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return loss(join, said, label)
+
+        pressed.setattr(LabelJoin, "_loss", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            labels.label(["a", "b"], [1, 1])
+    with pytest.raises(Conflict, match="is closed"):
+        labels.label(["a", "b"], [1, 1])
+    with LateLabels(project, path, model=MODEL, version=1) as again:
+        again.label(["a", "b"], [1, 1])
+        with pytest.raises(TypeError):
+            again.label(None, [1])
+        again.label(["c"], [1])  # a call that took nothing closes nothing
+    assert errors_in(project) == {"a": 1.0, "b": 1.0, "c": 1.0}
+
+
+def test_of_an_old_copy_nothing_is_shown_twice_before_it_is_refused(project, path, monkeypatch):
+    monkeypatch.setattr("visutility.loop.late_labels.MAX_VALUES", 2)
+    with LateLabels(project, path, model=MODEL, version=1) as labels:
+        labels.predict(["a", "b", "c", "d"], [0] * 4, at=np.arange(4.0))
+        shutil.copy(path, path.with_name("copy"))
+        labels.label(["c", "d"], [1, 1])
+    path.with_name("copy").replace(path)
+    labels = LateLabels(project, path, model=MODEL, version=1)
+    with labels, pytest.raises(Conflict, match="errors of other predictions"):
+        labels.label(["a", "b", "c", "d"], [1] * 4)
+    assert errors_in(project) == {"c": 1.0, "d": 1.0}

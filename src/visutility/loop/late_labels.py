@@ -5,7 +5,8 @@ is made of the file's own name and of how many labels were joined before: sent a
 which the monitor knows.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -44,8 +45,9 @@ class LateLabels:
     """The realised errors of one version, from predictions and labels to the monitor of a project.
 
     `path` is its file; `join` is what a new one starts with, and is this object's from then on. One process at a time
-    has it open: close it, or use `with`. Each call returns when what it took is on the disk and its errors are
-    accepted. One that raises may be made again: what was taken of it is known then.
+    has it open, whose threads take turns: close it, or use `with`. Each call returns when what it took is on the disk
+    and its errors are accepted. One that raises may be made again: what was taken of it is known then. One that is
+    interrupted while it joins closes the file, and what is on the disk counts.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class LateLabels:
         project.registry.get(f"{model}:{version}")
         checked_name(metric, "metric")
         self._project, self._file = project, SingleFile(Path(path))
+        self._turn, self._written = threading.RLock(), True
         try:
             self.join, self._label = self._opened(_Label("", model, version, metric, []), join)
             self.send()
@@ -83,14 +86,14 @@ class LateLabels:
         for one in ids.tolist() if hasattr(ids, "tolist") else ids:
             if isinstance(one, str) and not (0 < len(one) <= _LONGEST and one.isprintable()):
                 raise InvalidObservation(f"id {one[:50]!r} does not fit", hint="use 1 to 128 printable characters")
-        return self._take(self.join.predict(ids, said, at=at, expected=expected))
+        return self._take(lambda: self.join.predict(ids, said, at=at, expected=expected))
 
     def label(self, ids: Ids, labels: ArrayLike) -> list[Receipt]:
         """Take labels, as `LabelJoin.label` does, and send the errors of the predictions that got theirs.
 
         Raises what that and `send` do.
         """
-        return self._take(self.join.label(ids, labels))
+        return self._take(lambda: self.join.label(ids, labels))
 
     def send(self) -> list[Receipt]:
         """Send what was not accepted yet: to be sure, after an error of `predict` or `label`.
@@ -98,15 +101,19 @@ class LateLabels:
         Raises what `Monitor.ingest` does, and `Conflict` where the monitor has errors of other predictions by the
         same id: then the file was put back from an old copy.
         """
-        receipts = self._project.monitor.ingest(*self._label.waiting) if self._label.waiting else []
-        for event, receipt in zip(self._label.waiting, receipts, strict=True):
-            if receipt.duplicate and self._stored(event.id) != codec.dumps(event.prediction_ids):
-                raise Conflict(
-                    f"errors of other predictions were sent as {event.id}",
-                    hint=f"{self._file.path} is an old copy: put the newest one back, or begin another file",
-                )
-        self._label = msgspec.structs.replace(self._label, waiting=[])
-        return receipts
+        with self._turn:
+            if not self._label.waiting:
+                return []
+            if not self._written:
+                self._write()
+            for event in self._label.waiting:  # before anything is shown
+                self._refuse_others(event)
+            receipts = self._project.monitor.ingest(*self._label.waiting)
+            for event, receipt in zip(self._label.waiting, receipts, strict=True):
+                if receipt.duplicate:
+                    self._refuse_others(event)
+            self._label = msgspec.structs.replace(self._label, waiting=[])
+            return receipts
 
     def close(self) -> None:
         """Let other processes have the file. Twice is once."""
@@ -118,8 +125,22 @@ class LateLabels:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take(self, losses: NDArray[np.float64]) -> list[Receipt]:
-        """Write what the join took, with the events that follow from it, and send them."""
+    def _take(self, join: Callable[[], NDArray[np.float64]]) -> list[Receipt]:
+        """Write what the join takes, with the events that follow from it, and send them."""
+        with self._turn:
+            before = self.join.counts
+            try:
+                self._note(join())
+            except BaseException:
+                if self.join.counts != before:  # half of it was taken, and nobody knows which
+                    self.close()
+                raise
+            self._write()
+            return self.send()
+
+    def _note(self, losses: NDArray[np.float64]) -> None:
+        """Make events of the losses that were joined just now."""
+        self._written = False
         first, ids = self.join.counts.joined - len(losses), [str(one) for one in self.join.just_joined]
         for start in range(0, len(losses), MAX_VALUES):
             event = MetricsEvent(
@@ -132,12 +153,14 @@ class LateLabels:
                 prediction_ids=ids[start : start + MAX_VALUES],
             )
             self._label.waiting.append(event)
+
+    def _write(self) -> None:
         label = np.frombuffer(codec.dumps(self._label).encode(), np.uint8)
         packed = {"label": label, "join": np.frombuffer(self.join.save(), np.uint8)}
         crash.point("late-labels:before")
         self._file.write(codec.pack_arrays(packed, version=_FORMAT))
+        self._written = True
         crash.point("late-labels:after")
-        return self.send()
 
     def _opened(self, wanted: _Label, join: LabelJoin | None) -> tuple[LabelJoin, _Label]:
         data = self._file.read()
@@ -156,7 +179,13 @@ class LateLabels:
             raise Invalid(f"{self._file.path} is of {found}, not of {asked}", hint="a file for each version and metric")
         return LabelJoin.load(packed["join"].tobytes()), label
 
-    def _stored(self, event: str) -> str | None:
+    def _refuse_others(self, event: MetricsEvent) -> None:
+        """Refuse an event by whose id the monitor has errors of other predictions."""
         with self._project.store.read() as connection:
-            kept = select(metric_chunk.c.prediction_ids).where(metric_chunk.c.event_id == event)
-            return connection.execute(kept).scalar()
+            kept = select(metric_chunk.c.prediction_ids).where(metric_chunk.c.event_id == event.id)
+            stored = connection.execute(kept).scalar()
+        if stored is not None and stored != codec.dumps(event.prediction_ids):
+            raise Conflict(
+                f"errors of other predictions were sent as {event.id}",
+                hint=f"{self._file.path} is an old copy: put the newest one back, or begin another file",
+            )
