@@ -323,6 +323,11 @@ def test_nobody_takes_the_loss_for_a_metric_whose_window_a_person_gave(begin, ho
     if how == "retrained":
         project.retrain(MODEL, why="a person wants it")
         project.work()
+        assert (
+            only_run(project)
+            .outcome["reason"]
+            .endswith(f"; {MODEL}:2 is not watched: its watch wants a reference window")
+        )
     else:
         project.promote(MODEL, 2, expected=1, why="a person wants it")
     assert project.champion(MODEL) == 2

@@ -329,7 +329,7 @@ def promote(
     except AliasMoved as error:
         return {"promoted": False, "reason": str(error)}
     window = loads(services.blobs.get(reference))
-    start_watches(
+    started = start_watches(
         tx,
         model_id=models.find(tx.connection, model).id,
         name=model,
@@ -340,7 +340,8 @@ def promote(
         why=f"promoted by run {call.run_id}",
     )
     tx.after_commit(lambda: services.metrics.moves.labels(model, "promote").inc())
-    return {"promoted": True, "reason": verdict["reason"]}
+    unwatched = "" if started else f"; {model}:{version['number']} is not watched: its watch wants a reference window"
+    return {"promoted": True, "reason": verdict["reason"] + unwatched}
 
 
 def _services(call: StepCall) -> Services:
