@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,18 @@ def test_it_is_open_once_among_processes_and_free_when_its_process_ends(tmp_path
         file.close()
         with pytest.raises(Conflict, match="is closed"):
             file.write(b"")
+
+
+def test_it_is_one_file_by_whatever_name(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    monkeypatch.chdir(tmp_path)
+    with SingleFile(Path("link")) as file:
+        with pytest.raises(Conflict, match="is open elsewhere"):
+            SingleFile(tmp_path / "file")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        file.write(b"one")
+        assert file.read() == b"one"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"one"
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -16,9 +16,9 @@ class SingleFile:
     """A file and its lock, which lies beside it and ends with the process. Close it, or use `with`."""
 
     def __init__(self, path: Path) -> None:
-        """Take the lock; the folder is made. Raises `Conflict` while another process has it."""
-        self.path = path
+        """Take the lock; the folder is made. Raises `Conflict` while another process has it, by whatever name."""
         with translated_os(path):
+            self.path = path = path.resolve()
             make_folder(path.parent)
             handle = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, PRIVATE_FILE)
         self._handle: int | None = handle
