@@ -54,6 +54,14 @@ def test_the_list_is_a_line_an_incident(call):
     assert told["followed"]["decision"] == "run"
 
 
+def test_a_promotion_that_ends_the_watching_says_so(home, capsys):
+    words = ["--home", str(home), "--why", "a better one"]
+    assert main(["promote", f"{MODEL}:2", *words]) == 0
+    assert capsys.readouterr().err.startswith(f"nobody watches {MODEL}:2: `visutility audit log` says why")
+    assert main(["rollback", MODEL, *words]) == 0  # as it was watched
+    assert capsys.readouterr().err == ""
+
+
 def test_closed_ones_are_counted_and_shown_when_asked(call, home):
     with Project.open(settings=settings(home)) as project:
         project.promote(MODEL, 2, expected=1, why="a better one")

@@ -1,11 +1,14 @@
 """`visutility models`, `versions`, `promote`, `rollback` and `why`: the registry's nouns and verbs."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from visutility.cli.common import Home, Json, Limit, Why, opened
-from visutility.cli.show import Show, when
+from visutility.cli.show import Show, note, when
+
+if TYPE_CHECKING:
+    from visutility.loop import Project
 
 Model = Annotated[str, typer.Argument(help="A model's name.", show_default=False)]
 Reference = Annotated[
@@ -79,22 +82,38 @@ def promote(
     with opened(home) as project:
         wanted = project.registry.get(version)
         seen = project.champion(wanted.model) if expected is None else expected
+        watched = project.records.watches(wanted.model)
         project.promote(wanted.model, wanted.number, expected=seen, why=why)
+        lost = watched and not _watched(project, wanted.model, wanted.number)
     Show(as_json).done(
         f"{wanted.model}@champion is version {wanted.number} now, it was {seen or 'none'}",
         {"model": wanted.model, "champion": wanted.number, "before": seen},
     )
+    if lost:
+        _tell_unwatched(wanted.model, wanted.number)
 
 
 def rollback(model: Model, why: Why, expected: Expected = None, home: Home = None, as_json: Json = False) -> None:
     """Make the champion before this one champion again."""
     with opened(home) as project:
         before = project.champion(model) if expected is None else expected
+        watched = project.records.watches(model)
         now = project.rollback(model, why=why, expected=before)
+        lost = watched and not _watched(project, model, now.number)
     Show(as_json).done(
         f"{model}@champion is version {now.number} again, it was {before}",
         {"model": model, "champion": now.number, "before": before},
     )
+    if lost:
+        _tell_unwatched(model, now.number)
+
+
+def _watched(project: "Project", model: str, number: int) -> bool:
+    return any(one.version == number for one in project.records.watches(model))
+
+
+def _tell_unwatched(model: str, number: int) -> None:
+    note(f"nobody watches {model}:{number}: `visutility audit log` says why, `Project.watch` watches it")
 
 
 def why(reference: Reference, home: Home = None, as_json: Json = False) -> None:
