@@ -135,6 +135,7 @@ def test_a_jump_is_seen_at_once_and_never_before():
     assert abs(said.reasons[0]["since"] - 500) <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)
 def test_promise_at_the_edge_within_a_time(stream):
     """Exact: P(alarm within T) <= T / arl (Doob). A right one fails with probability at most 1e-6."""
@@ -144,6 +145,7 @@ def test_promise_at_the_edge_within_a_time(stream):
     assert (when < steps).sum() <= stats.binom.isf(1e-6, runs, steps / arl)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.__name__)
 def test_the_stopped_score_has_the_mean_of_its_age(stream):
     """M - t is a martingale at the edge: E[M at the stop] = E[the stop]. Six standard errors: 2e-9 by the normal."""

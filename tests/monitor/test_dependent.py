@@ -186,6 +186,7 @@ def test_alternations_and_constants_raise_no_alarm():
     assert not any(map(len, alarms(Dependent(), [n % 2 * 1.0, (n % 10 == 0) * 1.0, n * 0.0, n * 0.0 + 1.0])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [600, 1000, 5000])
 @pytest.mark.parametrize("rate", [0.0, 0.001, 0.01])
 def test_a_breakdown_of_a_model_that_hardly_ever_erred_is_seen(before, rate):

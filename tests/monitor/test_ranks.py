@@ -103,6 +103,7 @@ def mean_gap(name, detector):
     return gap.mean(), gap.std() / np.sqrt(len(gap)), when.mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["beta", "t3"])
 def test_the_stopped_score_has_the_mean_of_its_age(name):
     """M - t is a martingale on unchanged values: E[M at the stop] = E[the stop], the score being two thirds of M. Five
@@ -111,6 +112,7 @@ def test_the_stopped_score_has_the_mean_of_its_age(name):
     assert abs(gap) <= 5 * error
 
 
+@pytest.mark.slow
 def test_winnings_a_tenth_too_high_are_caught(monkeypatch):
     """Wrong: a score that is a tenth too high, which is a threshold a tenth too low."""
     monkeypatch.setattr(ranks, "STAKES", 1.1 * STAKES)
@@ -118,6 +120,7 @@ def test_winnings_a_tenth_too_high_are_caught(monkeypatch):
     assert gap > 5 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["five levels"])
 def test_ties_cost_the_theorem_little(name):
     """Values with ties are outside the theorem: the score was up to 9 % above its age with as few values as can be;
@@ -250,6 +253,7 @@ def test_taking_dependent_values_for_independent_cries_wolf(monkeypatch):
     assert found > 20 * stats.poisson.isf(1e-6, 0.6)
 
 
+@pytest.mark.slow
 def test_inflation_is_what_autocorrelation_makes_it():
     """Of a first-order autoregression it is (1 + rho) / (1 - rho), for ranks a little less; classes are 1.25 apart."""
     for rho, wanted in ((0.0, 1.0), (0.5, 3.0), (0.8, 9.0)):

@@ -187,6 +187,7 @@ def states_are_refused_or_go_on(kind, number):
     assert total // 2 < refused < total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WATCHED)
 def test_states_that_were_edited_are_refused_or_go_on(kind):
     states_are_refused_or_go_on(kind, 8)

@@ -103,6 +103,7 @@ def test_count_quantile_when_no_count_is_rare_enough():
     assert count_quantile(1e-30, 10, 20, 5) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("draw", "least", "most"),
     [

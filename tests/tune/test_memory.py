@@ -156,6 +156,7 @@ def heard(study):
     return silences(state, Seen.of(state, plan), remember(state.history, plan))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["inverted", "unrelated", "outdone", "upside down"])
 def test_while_its_history_is_silent_a_study_is_the_cold_one(kind):
     """The promise of docs/memory.md, exactly; of twelve such histories hardly one is listened to after nine trials."""
