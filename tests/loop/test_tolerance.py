@@ -319,6 +319,7 @@ def test_another_tolerance_is_another_watch_when_a_version_comes_back(tmp_path):
 # -- every detector through the loop ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "detector", "more"),
     [

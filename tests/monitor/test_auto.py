@@ -61,6 +61,7 @@ def test_each_stream_gets_what_its_own_detector_would_say():
     assert sorted(said, key=lambda v: (v.stream, v.position)) == sorted(wanted, key=lambda v: (v.stream, v.position))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["rise", "fall"])
 def test_kinds_mixed_in_a_batch_get_the_same_as_one_by_one(direction):
     draw = rng(0, "mixed")
@@ -101,6 +102,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_breakdown_that_brings_the_first_value_other_than_0_and_1_is_seen(name):
     """One alarm each: what comes after it is the new normal, of whatever kind."""
@@ -123,6 +125,7 @@ def test_one_stray_value_does_not_hide_a_rise_of_errors():
     assert told.startswith("0/1 values until lately: bets on more errors than predicted for 211 more values, then on r")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["rise", "fall"])
 @pytest.mark.parametrize("learning", [60, 200])
 def test_a_stream_that_stops_being_0_and_1_gives_the_same_however_it_is_cut(direction, learning):
@@ -220,6 +223,7 @@ def test_chained_errors_that_rise_by_so_much_are_seen_in_time(by, most):
     assert sum((found < 5000).sum() for found in alarms) <= 20  # 1.5e6 values at 5 per 1e6: P(> 20) = 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 50, 700])
 def test_a_stream_between_two_kinds_is_learnt_as_scores_also_from_batches_of_0_and_1(cut):
     draw = rng(0, "between")

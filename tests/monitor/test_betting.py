@@ -202,12 +202,14 @@ def test_promise_with_a_learnt_bound():
     assert alarms <= most
 
 
+@pytest.mark.slow
 def test_the_plain_reference_mean_breaks_the_promise():
     """Wrong: the reference's mean instead of its upper bound is too low for half of all references."""
     alarms, most = learnt_alarms(plug_in=True)
     assert alarms > 2 * most
 
 
+@pytest.mark.slow
 def test_wealth_neither_overflows_nor_vanishes():
     detector = EDetector(arl=1e100, delta=0.5)
     state = detector.init([[0.0] * 1000, [0.5] * 1000])

@@ -86,6 +86,7 @@ def test_what_the_hour_hides_is_seen_whatever_the_pace():
     assert seen <= 5 or false >= 5
 
 
+@pytest.mark.slow
 def test_parts_that_still_learn_leave_what_others_have_won():
     """Every 24th value has a time of the night, which learns for months; by day a small rise is seen all the same."""
     position = np.arange(4000)
@@ -158,6 +159,7 @@ def test_any_cut_of_times_and_values_gives_the_same():
         assert equal(state, whole)
 
 
+@pytest.mark.slow
 def test_dense_is_ragged_and_alone():
     at = traffic("ragged", days=5, streams=3)
     values = wave("ragged", at)
@@ -173,6 +175,7 @@ def test_dense_is_ragged_and_alone():
         assert [one[1:] for one in own] == [one[1:] for one in said if one.stream == stream]
 
 
+@pytest.mark.slow
 def test_a_fleet_takes_times_and_keeps_them_apart_after_streams_came_and_went(tmp_path):
     at = traffic("fleet", days=5, streams=3)
     values = wave("fleet", at)

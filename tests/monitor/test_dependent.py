@@ -109,6 +109,7 @@ def test_the_promise_is_kept_under_the_detectors_own_law():
     assert mean < -3.7 * error
 
 
+@pytest.mark.slow
 def test_the_winnings_are_a_martingale_under_the_detectors_own_law():
     """E[score at a stopping time] = E[stakes until then]: 300 values, or an alarm. A right one fails with 1e-6."""
     detector, runs = Dependent(arl=300.0, learning=20, warning=1.0), 2000

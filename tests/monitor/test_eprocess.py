@@ -270,10 +270,12 @@ def largest_mean_evidence():
     return max(float(stats.binom.pmf(sums, 32, rate).prod(axis=0) @ evidence) for rate in rates)
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_evidence_is_at_most_the_number_of_values():
     assert largest_mean_evidence() <= 96.0
 
 
+@pytest.mark.slow
 def test_a_detector_that_takes_its_baseline_for_the_truth_is_caught(monkeypatch):
     monkeypatch.setattr(universal, "_regret", lambda fit, total, rest: np.zeros(len(fit), np.float32))
     assert largest_mean_evidence() > 96.0

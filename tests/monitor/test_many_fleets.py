@@ -154,6 +154,7 @@ def test_evidence_grows_on_after_the_alarm_of_a_detector_whose_proof_goes_on(kin
     assert found.log_evidence[0] > at_alarm
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EVIDENCE)
 def test_a_stream_that_got_worse_is_reported_and_no_other(kind):
     g, n = rng(8, kind), 50

@@ -194,6 +194,7 @@ FALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fall", FALLS)
 def test_a_rise_after_a_lasting_fall_is_seen(fall):
     """Values that got better for good, and then half as bad as they were: what was learnt before would hide it."""

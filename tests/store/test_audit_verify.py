@@ -285,6 +285,7 @@ def test_only_so_many_findings_are_kept_and_it_says_so(full: Path, sql: Sql) -> 
     assert found[-1].problem.endswith("there are more findings")
 
 
+@pytest.mark.slow
 def test_verifying_needs_memory_that_does_not_grow_with_the_log(tmp_path: Path, full: Path) -> None:
     peaks = []
     for count in (2_000, 12_000):

@@ -189,6 +189,7 @@ def wrong_histories(seed):
     }
 
 
+@pytest.mark.slow
 def test_a_true_history_is_hardly_ever_silent():
     """Twenty seeds; on real models (docs/memory.md) one true history in ten is, here hardly one."""
     silent = 0

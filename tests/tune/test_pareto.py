@@ -29,6 +29,7 @@ def test_the_front_is_what_nothing_dominates(points):
     assert expected
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4).flatmap(rows))
 def test_every_point_off_the_front_is_dominated_by_one_on_it(points):
     kept = front(points)

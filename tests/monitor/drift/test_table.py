@@ -76,6 +76,7 @@ def test_a_tiny_reference_window_does_not_make_a_large_one_drift():
         assert not compare({"x": draw(seed, 0).normal(size=10)}, {"x": draw(seed, 1).normal(size=100_000)}).drifted
 
 
+@pytest.mark.slow
 def test_the_shape_has_its_size_where_edges_are_values_of_a_small_reference():
     p = [
         row.details["p_shape"]
