@@ -337,3 +337,13 @@ def reports(log_evidence, level=0.2):
     """Whether e-BH reports any stream of each fleet."""
     rows = np.sort(log_evidence.reshape(FLEETS, EACH))[:, ::-1]
     return (rows >= np.log(EACH / (level * np.arange(1, EACH + 1)))).any(axis=1)
+
+
+def test_a_fleet_that_lost_all_its_streams_can_be_followed():
+    fdr, fleet = StreamFDR(), Fleet(make_detector("eprocess", arl=1e12), 2)
+    fleet.remove([0, 1])
+    state, found = fdr.follow(fdr.moved(fdr.init(2), []), fleet, fleet.update(np.zeros((0, 0))))
+    assert found.reported.shape == (0,)
+    fleet.add(1)
+    state, _ = fdr.follow(fdr.moved(state, [-1]), fleet, fleet.update(np.zeros((1, 64))))
+    assert state.seen.tolist() == [64]

@@ -183,7 +183,7 @@ class StreamFDR:
         """Return which streams may be reported now."""
         n = streams(state)
         reported = e_bh(state.log_e, self.level, logs=True)
-        needed = math.log(n / (self.level * max(int(reported.sum()), 1)))
+        needed = math.log(max(n, 1) / (self.level * max(int(reported.sum()), 1)))
         return Discoveries(reported, state.log_e.copy(), needed)
 
     def restart(self, state: EvidenceState, rows: ArrayLike) -> EvidenceState:
@@ -203,7 +203,8 @@ class StreamFDR:
 
         Row i of the new fleet is what row `came_from[i]` was here, and a new stream where that is -1, as in
         `AlertList.moved`. A stream that is added in place of one whose model was mended came from its row, and is to be
-        given to `restart`. Raises what `restart` does, and `Invalid` for a row that is named twice.
+        given to `restart`. The promise is kept as long as no stream leaves for what the evidence says. Raises what
+        `restart` does, and `Invalid` for a row that is named twice.
         """
         n, at = streams(state), _known(came_from, streams(state), -1)
         if len(np.unique(at[at >= 0])) < np.count_nonzero(at >= 0):
