@@ -9,7 +9,7 @@ from visutility.monitor import Level, make_detector
 from visutility.monitor.detectors import _blend
 from visutility.monitor.detectors._blend import BlendState, blend, fresh_blend
 from visutility.monitor.detectors.dependent import Dependent
-from visutility.monitor.state import copy, take
+from visutility.monitor.state import arrays, copy, take
 
 
 def chain(draw, n, rate, rho):
@@ -292,3 +292,17 @@ def test_what_it_does_not_take():
     for wrong in ({"arl": 1.0}, {"learning": 5}, {"warning": 0.0}, {"low": None}):
         with pytest.raises(InvalidSetting):
             make_detector("dependent", **wrong)
+
+
+@pytest.mark.parametrize("learning", [20, 60])
+def test_one_long_chain_is_what_it_is_among_others_while_the_stake_grows(learning):
+    """The stake on chains grows from `learning` to nine times that: `run` and `step` agree to the bit all the way."""
+    n, g = 14 * learning, rng(0, "stake", learning)
+    origin = np.maximum.accumulate(np.where(g.random((40, n)) < 0.6, 0, np.arange(n)), axis=1)
+    values = np.take_along_axis((g.random((40, n)) < 0.3).astype(float), origin, axis=1)
+    detector = Dependent(arl=1e12, learning=learning)
+    together, _ = detector.update(detector.init(40), values)
+    for row in range(40):
+        alone, _ = detector.update(detector.init(1), values[row])
+        for name, array in arrays(take(together, np.array([row]))).items():
+            np.testing.assert_array_equal(arrays(alone)[name], array, err_msg=name)

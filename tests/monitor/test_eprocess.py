@@ -359,3 +359,18 @@ def test_baselines_above_a_half_are_exact_however_they_are_cut():
     assert equal(whole, parts)
     grid = np.round(values.astype(np.float32) / GRID) * GRID  # 100,000 values are whole blocks
     assert whole.total[0] == grid.sum(dtype=np.float64)
+
+
+def test_the_evidence_of_eprocess_is_less_the_regret_of_now():
+    """After each block that moves no base, as equations (1) to (3) have it; the score that is shown is mostly above."""
+    values = (rng(0, "regret").random(32 * 60) < np.repeat([0.1, 0.2], 32 * 30)).astype(float)
+    detector = make_detector("eprocess", arl=1e12)
+    state, above = detector.init(1), 0
+    for wealth, lost in eprocess_blocks(values.reshape(-1, 32).sum(axis=1).tolist()):
+        at = int(state.seen[0])
+        state, verdicts = detector.update(state, values[at : at + 32])
+        if (at + 32) // 32 in (4, 16, 64):
+            continue  # the state has moved its base already
+        np.testing.assert_allclose(detector.settled(state, verdicts), sum(wealth) / 4.0 * np.exp(-lost), rtol=1e-2)
+        above += detector.scores(state)[0] > 1.1 * detector.settled(state)[0]
+    assert above > 10
