@@ -347,3 +347,9 @@ def test_a_fleet_that_lost_all_its_streams_can_be_followed():
     fleet.add(1)
     state, _ = fdr.follow(fdr.moved(state, [-1]), fleet, fleet.update(np.zeros((1, 64))))
     assert state.seen.tolist() == [64]
+
+
+def test_a_detector_without_evidence_is_refused_as_such_whatever_its_arl():
+    fdr, fleet = StreamFDR(), Fleet(make_detector("glr", arl=1e6), 2000)
+    with pytest.raises(InvalidSetting, match="the scores of glr are no evidence"):
+        fdr.follow(fdr.init(2000), fleet, fleet.update(np.zeros((2000, 4))))

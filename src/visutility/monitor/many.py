@@ -121,14 +121,6 @@ class StreamFDR:
         `InvalidObservation` for other rows than the fleet's and for the verdicts of another update.
         """
         n, seen = streams(state), fleet.seen
-        arl = float(getattr(fleet.detector, "arl", _AMPLE))
-        most = arl * float(np.exp(self._density(np.array([self.horizon])))[0])
-        if arl < _AMPLE and most < n / self.level:
-            raise InvalidSetting(
-                f"arl {arl:g} is too low: at an age of {self.horizon:g} an alarm is evidence of {most:.3g}, and to "
-                f"report one of {n} streams takes {n / self.level:g}",
-                hint=f"make_detector({fleet.detector.name!r}, arl={_AMPLE:g}): the level decides, not the detector",
-            )
         had = state.seen - state.before
         if len(seen) != n or verdicts.streams != n or (seen < had).any():
             raise InvalidObservation(
@@ -141,6 +133,14 @@ class StreamFDR:
                 "these verdicts are of another update", hint="call follow once after each update, with its verdicts"
             )
         score = fleet.settled(verdicts, np.isfinite(state.bank))
+        arl = float(getattr(fleet.detector, "arl", _AMPLE))
+        most = arl * float(np.exp(self._density(np.array([self.horizon])))[0])
+        if arl < _AMPLE and most < n / self.level:
+            raise InvalidSetting(
+                f"arl {arl:g} is too low: at an age of {self.horizon:g} an alarm is evidence of {most:.3g}, and to "
+                f"report one of {n} streams takes {n / self.level:g}",
+                hint=f"make_detector({fleet.detector.name!r}, arl={_AMPLE:g}): the level decides, not the detector",
+            )
         return self.update(state, score, seen - had, verdicts.alarm & (score > 0.0))
 
     def update(
