@@ -77,6 +77,7 @@ class Killed(BaseException):
     """As if the process had died."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_a_crash_at_any_point_loses_no_error_and_repeats_none(tmp_path, monkeypatch, point):
     passed = []

@@ -54,6 +54,7 @@ def test_a_detector_has_evidence_or_says_who_has(kind):
         fdr.follow(state, fleet, verdicts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EVIDENCE)
 def test_evidence_is_the_score_before_an_alarm_the_first_score_at_one_and_what_the_proof_covers_after(kind):
     """Two streams break; two alarms in one batch count as the first, and a third one in the next batch."""

@@ -265,11 +265,13 @@ def test_every_detector_has_a_theory():
     assert {case.detector.name for case in CASES} == set(DETECTORS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_alarms_come_exactly_where_the_theory_has_them(case):
     alarms_are_the_theorys(case.detector, case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_limit_a_tenth_lower_alarms_too_early(case):
     with pytest.raises(AssertionError, match="below the limit"):
