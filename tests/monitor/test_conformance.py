@@ -30,6 +30,7 @@ from visutility.testing.detectors import (
     DETECTOR_CHECKS,
     DetectorCase,
     check_promise,
+    check_settled_scores_are_evidence,
     check_starts_without_a_reference,
     errors,
     losses,
@@ -315,6 +316,21 @@ class Boastful(Peak):
 
     def settled(self, state, verdicts=None, spent=None):
         return 10.0 * state.seen
+
+
+class Proud(Boastful):
+    """Has no evidence at an alarm, and says that it is worth something."""
+
+    def settled(self, state, verdicts=None, spent=None):
+        return np.zeros(state.seen.shape)
+
+    def worth(self):
+        return 1.0
+
+
+def test_an_alarm_that_is_worth_less_than_it_says_is_caught():
+    with pytest.raises(AssertionError, match="an alarm is evidence of 0, and worth 1"):
+        check_settled_scores_are_evidence(replace(PEAK, detector=Proud()))
 
 
 def test_a_broken_promise_is_caught():

@@ -224,6 +224,77 @@ def test_verdicts_of_another_update_and_another_fleet_are_refused():
     assert late.seen.tolist() == fleet.seen.tolist() == [3521, 3521]
 
 
+@pytest.mark.parametrize(("kind", "times"), [("eprocess", 1.0), ("dependent", LARGEST), ("auto", LARGEST / 1.25)])
+def test_an_arl_is_enough_where_an_alarm_is_worth_enough(kind, times):
+    """Of `dependent` an alarm is worth an eighth of `arl`, of `auto` on errors 1.25 eighths."""
+    n, fdr = 20, StreamFDR(horizon=10_000)
+    enough = n / 0.05 / math.exp(fdr._density(np.array([10_000]))[0])
+    for by, right in ((0.99, False), (1.01, True)):
+        arl = by * enough * times
+        fleet = fleet_of(kind, n, arl=arl)
+        assert fleet.detector.worth() == pytest.approx(by * enough)
+        verdicts = fleet.update(np.zeros((n, 1)))
+        if right:
+            fdr.follow(fdr.init(n), fleet, verdicts)
+        else:
+            with pytest.raises(InvalidSetting, match="is too low"):
+                fdr.follow(fdr.init(n), fleet, verdicts)
+
+
+def test_an_alarm_on_errors_and_the_first_other_value_in_one_update_are_the_evidence_of_errors():
+    g = rng(13, "turns")
+    learnt, broken = errors(g, 0.1, (1, 6000)), errors(g, 0.9, (1, 40))
+    found = []
+    for last in (1.0, 0.5):  # with .5 the stream is one of scores when the update ends
+        fleet = fleet_of("auto", 1, arl=1e3)
+        fleet.update(learnt)
+        verdicts = fleet.update(np.concatenate((broken, [[last]]), axis=1))
+        assert verdicts.alarm.all()
+        found.append((fleet.settled(verdicts), fleet.settled(verdicts, np.array([True])), fleet.settled()))
+    assert fleet.explain(0).startswith("not all values are 0 or 1")
+    at = int(np.argmax(verdicts.level == 2))
+    assert found[0][0] == found[1][0] == verdicts.score[at] / LARGEST
+    assert found[0][1] == found[1][1] == found[0][0]
+    assert found[1][2] == 0.0  # what comes after the update is of scores, which are learnt first
+
+
+def test_what_is_no_fleet_and_no_verdicts_is_refused():
+    fdr, fleet = StreamFDR(), fleet_of("eprocess", 2)
+    verdicts, state = fleet.update(np.zeros((2, 1))), fdr.init(2)
+    for wrong in (2.5, True, "2", None, [2], 0, -1):
+        with pytest.raises(InvalidSetting, match="streams"):
+            fdr.init(wrong)
+    assert fdr.init(np.int64(3)).seen.tolist() == [0, 0, 0]
+    for given in ((fleet.detector, verdicts), (fleet, None), (fleet, verdicts.alarm)):
+        with pytest.raises(InvalidObservation, match="no fleet and its verdicts"):
+            fdr.follow(state, *given)
+    for spent in (True, np.array([True]), np.array([[True, False]]), np.array([0, 1])):
+        with pytest.raises(InvalidObservation, match="for 2 streams"):
+            fleet.settled(verdicts, spent)
+    with pytest.raises(InvalidObservation, match="no verdicts"):
+        fleet.settled(verdicts.alarm)
+
+
+def test_quiet_verdicts_of_another_update_or_fleet_are_refused():
+    """Nothing stands in them but the scores after the update, which tell them apart once something is staked."""
+    g, fdr = rng(14, "quiet"), StreamFDR()
+    fleet, other = fleet_of("eprocess", 2), fleet_of("eprocess", 2)
+    state, _ = followed(fleet, [errors(g, 0.1, (2, 6400))], fdr)
+    old = fleet.update(errors(g, 0.1, (2, 320)))
+    new = fleet.update(errors(g, 0.1, (2, 320)))
+    others = other.update(errors(g, 0.1, (2, 7040)))
+    assert (len(old), len(others)) == (0, 0)
+    for wrong in (old, others):
+        with pytest.raises(InvalidObservation, match="of another update"):
+            fdr.follow(state, fleet, wrong)
+    gone = fleet_of("eprocess", 3)
+    gone.remove([0])
+    gone.update(np.zeros((2, 1)))
+    with pytest.raises(InvalidObservation, match="of another"):
+        fleet_of("eprocess", 2).settled(gone.update(np.zeros((2, 0))))
+    assert fdr.follow(state, fleet, new)[0].seen.tolist() == [7040, 7040]
+
+
 def test_an_arl_whose_alarms_are_never_enough_is_refused():
     fleet = fleet_of("eprocess", 20, arl=1e6)
     with pytest.raises(InvalidSetting, match=r"arl 1e\+06 is too low") as found:

@@ -34,8 +34,8 @@ _KINDS: dict[object, str] = {int: "a whole number", float: "a number", float | N
 @dataclass(frozen=True, slots=True)
 class AbstractDetector(ABC, Generic[S]):
     """Base of detectors. A plug-in gives the abstract methods, and one that may go by the clock `clocked` and
-    `absorb_at`; it may give `check`, `settled` where its scores are evidence, and `blank` where `fresh` raises. All
-    else is final.
+    `absorb_at`; it may give `check`, `settled` and `worth` where its scores are evidence, and `blank` where `fresh`
+    raises. All else is final.
 
     `direction` says which way is worse; values outside [`low`, `high`] are refused (None: no such end). What the
     methods call *oriented* are values turned so that larger is worse. A detector that takes its values one by one
@@ -139,6 +139,10 @@ class AbstractDetector(ABC, Generic[S]):
             f"the scores of {self.name} are no evidence: a limit is all that they are made for",
             hint="e-detector, eprocess, ranks, dependent and auto have evidence: make_detector('eprocess', arl=1e12)",
         )
+
+    def worth(self) -> float:
+        """Return what `settled` is at an alarm, at least."""
+        return float(getattr(self, "arl", math.inf))
 
     def blank(self) -> S:
         """Return any state of one stream: the arrays of all states are of its types, and of its shapes but for s."""

@@ -111,8 +111,16 @@ class Fleet:
     def settled(self, verdicts: Verdicts | None = None, spent: Bools | None = None) -> Floats:
         """Return each stream's score as evidence, shape (s,), as `StreamFDR.follow` takes it; see the detector's.
 
-        Raises `InvalidSetting` where the detector's scores are no evidence.
+        Raises `InvalidSetting` where the detector's scores are no evidence, and `InvalidObservation` for what are not
+        the verdicts of the last update, or a `spent` that is not (s,) of booleans.
         """
+        if verdicts is not None:
+            self._check_last(verdicts)
+        if spent is not None and (np.shape(spent) != (len(self),) or np.asarray(spent).dtype != np.bool_):
+            raise InvalidObservation(
+                f"spent of shape {np.shape(spent)} and type {np.asarray(spent).dtype}, for {len(self)} streams",
+                hint="pass one boolean a stream: whether it alarmed before this update",
+            )
         return np.zeros(0) if self._state is None else self.detector.settled(self._state, verdicts, spent)
 
     def learnt(self, stream: int) -> dict[str, float]:
@@ -176,6 +184,19 @@ class Fleet:
         except (MemoryError, ValueError):
             raise Invalid(f"the next id {fleet._next} does not fit the memory", hint="the file was edited") from None
         return fleet
+
+    def _check_last(self, verdicts: Verdicts) -> None:
+        """Raise `InvalidObservation` where these verdicts cannot be of the last update: rows, positions or scores."""
+        if not isinstance(verdicts, Verdicts):
+            raise InvalidObservation(f"{verdicts!r:.80} is no verdicts", hint="give what update returned")
+        same = verdicts.streams == len(self) and (verdicts.ids is None or np.array_equal(verdicts.ids, self._ids))
+        if same:
+            quiet = ~verdicts.alarm
+            same = np.array_equal(verdicts.evidence[quiet], self.scores()[quiet], equal_nan=True)
+        if not same or (verdicts.position >= self.seen[verdicts.rows]).any():
+            raise InvalidObservation(
+                "these verdicts are of another update, or of another fleet", hint="pass what the last update returned"
+            )
 
     def _index(self) -> None:
         """Make the table from ids to rows, where one is needed."""

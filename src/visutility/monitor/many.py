@@ -107,8 +107,8 @@ class StreamFDR:
 
     def init(self, n: int) -> EvidenceState:
         """Return the state of `n` streams whose detector has just been started."""
-        if n < 1:
-            raise InvalidSetting(f"{n!r} streams", hint="watch at least one")
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise InvalidSetting(f"{n!r:.80} streams", hint="give a whole number of 1 or more: len(fleet)")
         none = np.full(n, -math.inf)
         zero = np.zeros((3, n), np.int64)
         return EvidenceState(zero[0], zero[1], none, none.copy(), zero[2])
@@ -120,6 +120,11 @@ class StreamFDR:
         `InvalidSetting` where the detector's scores are no evidence or its `arl` is so low that they never suffice, and
         `InvalidObservation` for other rows than the fleet's and for the verdicts of another update.
         """
+        if not isinstance(fleet, Fleet) or not isinstance(verdicts, Verdicts):
+            raise InvalidObservation(
+                f"{fleet!r:.80} and {verdicts!r:.80} are no fleet and its verdicts",
+                hint="follow(evidence, fleet, fleet.update(values))",
+            )
         n, seen = streams(state), fleet.seen
         had = state.seen - state.before
         if len(seen) != n or verdicts.streams != n or (seen < had).any():
@@ -134,7 +139,7 @@ class StreamFDR:
             )
         score = fleet.settled(verdicts, np.isfinite(state.bank))
         arl = float(getattr(fleet.detector, "arl", _AMPLE))
-        most = arl * float(np.exp(self._density(np.array([self.horizon])))[0])
+        most = fleet.detector.worth() * float(np.exp(self._density(np.array([self.horizon])))[0])
         if arl < _AMPLE and most < n / self.level:
             raise InvalidSetting(
                 f"arl {arl:g} is too low: at an age of {self.horizon:g} an alarm is evidence of {most:.3g}, and to "

@@ -85,10 +85,13 @@ class Verdicts:
         """Shape (m,): the place of each verdict's stream in the columns over streams."""
         return self.stream if self.ids is None else np.searchsorted(self.ids, self.stream)
 
-    def at_alarms(self, scores: Floats) -> Floats:
-        """Return these scores, (streams,), with the one at its first alarm where a stream raised one in this update."""
+    def at_alarms(self, scores: Floats, said: Floats | None = None) -> Floats:
+        """Return these scores, (streams,), with the one at its first alarm where a stream raised one in this update.
+
+        Or with something else that the verdicts `said`, (m,), in place of the score.
+        """
         backwards, merged = np.flatnonzero(self.level == Level.ALARM)[::-1], scores.copy()
-        merged[self.rows[backwards]] = self.score[backwards]
+        merged[self.rows[backwards]] = (self.score if said is None else said)[backwards]
         return merged
 
     def __len__(self) -> int:

@@ -269,9 +269,7 @@ def check_state_stays_small(case: DetectorCase) -> None:
     size = bytes_of(arrays(state))
     expect_equal(bytes_of(arrays(after)), size, "bytes of state after 20,000 values")
     if case.alone:
-        expect_equal(
-            bytes_of(arrays(case.detector.init(3))), 3 * size, "bytes of three streams without reference windows"
-        )
+        expect_equal(bytes_of(arrays(case.detector.init(3))), 3 * size, "bytes of three streams without references")
     three = case.detector.init([case.reference(at) for at in range(3)])
     expect_equal((bytes_of(arrays(three)), streams(three)), (3 * size, 3), "bytes and rows of three streams")
 
@@ -305,12 +303,10 @@ def check_bad_values_are_refused(case: DetectorCase) -> None:
     dense[1, 13] = math.nan
     refuses(InvalidObservation, ("position 13 of stream 1",), detector.update, two, dense)
     refuses(InvalidObservation, (), detector.update, two, dense[0])
-    nothing: tuple[Any, ...] = ([], np.zeros((1, 0)))
+    nothing: list[tuple[Any, ...]] = [([],), (np.zeros((1, 0)),), ([], np.zeros(0, np.int64))]
     for empty in nothing:
-        same, said = detector.update(state, empty)
+        same, said = detector.update(state, *empty)
         expect(detector.save(same) == before and len(said) == 0, "an empty batch said or changed something")
-    same, said = detector.update(state, [], np.zeros(0, np.int64))
-    expect(detector.save(same) == before and len(said) == 0, "an empty batch said or changed something")
     expect(detector.save(state) == before, "a refused batch changed the state")
 
 
@@ -320,14 +316,17 @@ def check_falling_mirrors_rising(case: DetectorCase) -> None:
     values = case.stream()
     _, wanted = _feed(case, case.detector.init([case.reference()]), values)
     _, said = other.update(other.init([mirror(case.reference())]), mirror(values))
-    expect_equal(
-        [(v.position, v.level) for v in said], [(v.position, v.level) for v in wanted], "the mirrored verdicts"
-    )
+    found, right = ([(v.position, v.level) for v in some] for some in (said, wanted))
+    expect_equal(found, right, "the mirrored verdicts")
 
 
 def check_settled_scores_are_evidence(case: DetectorCase) -> None:
-    """`settled` raises `InvalidSetting`, or is 1,000 after 200 healthy values on a fifth of streams at most."""
-    detector, draw, runs = case.detector, rng(0, case.name, "evidence"), 1_000
+    """`settled` raises `InvalidSetting`, or is 1,000 after 200 healthy values on a fifth of streams at most.
+
+    A setting `arl` is 1e12 for that, so that no alarm ends the sums. At an alarm `settled` is `worth` or more.
+    """
+    ample: dict[str, Any] = {"arl": 1e12} if hasattr(case.detector, "arl") else {}
+    detector, draw, runs = replace(case.detector, **ample), rng(0, case.name, "evidence"), 1_000
     state = detector.init([case.healthy(draw, case.size) for _ in range(runs)])
     try:
         expect(not detector.settled(state).any(), "there is evidence before there are values")
@@ -341,6 +340,9 @@ def check_settled_scores_are_evidence(case: DetectorCase) -> None:
     large = int((settled >= 1_000).sum())  # with `delta` up to .01 a right one has more than 280 with p < 1e-6
     expect(large <= 280, f"{large} of {runs} streams have evidence of 1,000 after 200 values, at most 280 may")
     expect(detector.save(state) == before, "asking for the evidence changed the state")
+    state, said = case.detector.update(case.detector.init([case.reference()]), case.stream())
+    least, found = case.detector.worth(), float(case.detector.settled(state, said)[0])
+    expect(said.alarm.all() and found >= least, f"an alarm is evidence of {found:g}, and worth {least:g} by its word")
 
 
 def check_promise(case: DetectorCase) -> None:

@@ -168,10 +168,18 @@ class Auto(StepDetector[Any]):
         return np.where(state.kind == SCORES, scores, errors)
 
     def settled(self, state: Any, verdicts: Verdicts | None = None, spent: Bools | None = None) -> Floats:
-        """Return the evidence of each stream's detector."""
-        errors = self._errors().settled(_view(state, ERRORS), verdicts, spent)
-        scores = self._scores().settled(_view(state, SCORES), verdicts, spent)
-        return np.where(state.kind == SCORES, scores, errors)
+        """Return the evidence of each stream's detector; at an alarm, of the one that raised it."""
+        errors, scores = self._errors(), self._scores()
+        limit = np.where(state.kind == SCORES, scores.arl, errors.arl)
+        if verdicts is not None:  # a stream may have become SCORES in the same update, after its alarm
+            limit = verdicts.at_alarms(limit, verdicts.limit)
+        of_errors = errors.settled(_view(state, ERRORS), verdicts, spent)
+        of_scores = scores.settled(_view(state, SCORES), verdicts, spent)
+        return np.where(limit == errors.arl, of_errors, of_scores)
+
+    def worth(self) -> float:
+        """Return what an alarm is worth at least, of a stream of either kind."""
+        return min(self._errors().worth(), self._scores().worth())
 
     def evidence(self, state: Any, stream: int = 0) -> dict[str, float]:
         """Return the evidence of the stream's detector."""

@@ -202,6 +202,10 @@ class Dependent(StepDetector[DependentState]):
         scores = self.scores(state) if verdicts is None else verdicts.at_alarms(state.score)
         return scores / (1.0 + MORE)
 
+    def worth(self) -> float:
+        """Return the limit over the largest stake."""
+        return self.arl / (1.0 + MORE)
+
     def evidence(self, state: DependentState, stream: int = 0) -> dict[str, float]:
         """Return the score, the excursion that carries it, and what was learnt.
 
