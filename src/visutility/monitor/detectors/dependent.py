@@ -109,7 +109,7 @@ class Dependent(StepDetector[DependentState]):
             f"{learnt if reference_size else ''}Measured at the default arl, false alarms per 1e6 values of streams of "
             f"10,000: at most 1 on independent errors of rates .0005 to .5; at most 5 on two-state chains of lag-1 "
             f"autocorrelation .5 and rates .005 to .3, and 8 at .8 and rates .02 to .1; 11 where the rate jumps "
-            f"between two and stays for 100 values on average. More where dependence is slower: 62 where it stays 500."
+            f"between two and stays for 100 values on average. More where dependence is slower: 69 where it stays 500."
         )
 
     def oriented(self, values: Floats) -> Floats:
