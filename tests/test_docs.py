@@ -39,7 +39,7 @@ def run(path: Path, module: types.ModuleType) -> int:
 # -- what is in the docs runs and resolves ---------------------------------------------------------------------------
 
 WITH_CODE = [path for path in PAGES if blocks(path.read_text("utf-8"))]
-SLOW = ("README.md",)  # goes through the whole loop
+SLOW = ("README.md", "docs/detector-seasonal.md", "docs/corruption-score.md")  # the whole loop, and a second or more
 
 
 @pytest.mark.parametrize(

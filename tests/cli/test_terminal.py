@@ -38,6 +38,7 @@ def in_a_pipe(*words):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_models_are_a_table_on_a_terminal_and_lines_in_a_pipe(home):
     words = ["-m", "visutility", "models", "--home", str(home)]
     code, shown = on_a_terminal(*words)

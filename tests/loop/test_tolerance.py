@@ -219,7 +219,9 @@ def test_an_alarm_that_cannot_be_judged_waits_for_the_values_after_it(tmp_path):
         assert {row.verdict_id for row in decided} <= {row.id for row in alarms}
 
 
-@pytest.mark.parametrize("size", [20, 50, 3000])
+@pytest.mark.parametrize(
+    "size", [pytest.param(20, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.slow), 3000]
+)
 def test_how_values_are_cut_into_events_keeps_no_alarm_waiting_for_ever(tmp_path, size):
     """Large errors of another version between them neither count nor keep an alarm from its last look."""
     reference = uncertain(40, 0.2, "forty")

@@ -178,6 +178,7 @@ class Squared(EDetector):
         return np.where(work.score >= self.arl, 2, 0).astype(np.int8), work.score.copy(), np.full(len(values), self.arl)
 
 
+@pytest.mark.slow
 def test_squared_gains_break_the_promise():
     runs, steps, arl = 3000, 400, 2000
     when, _ = first_alarms(Squared(arl=arl), knowing(Squared(arl=arl), 0.2, runs), binary(0.2), steps)
@@ -196,6 +197,7 @@ def learnt_alarms(*, plug_in):
     return (when < steps).sum(), stats.binom.isf(1e-6, runs, steps / 1e6 + 0.01)
 
 
+@pytest.mark.slow
 def test_promise_with_a_learnt_bound():
     """Exact: P(alarm within T) <= T / arl + delta over references. Fails with probability at most 1e-6 if right."""
     alarms, most = learnt_alarms(plug_in=False)

@@ -57,6 +57,7 @@ def entropy(p: Array) -> Array:
 # -- what it is for ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_tells_corrupted_images_it_has_never_seen_better_than_the_entropy() -> None:
     clean, other = pictures(1000, "clean"), pictures(1000, "other")
     for without in ("nothing", "noise"):

@@ -294,6 +294,7 @@ def test_what_it_does_not_take():
             make_detector("dependent", **wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learning", [20, 60])
 def test_one_long_chain_is_what_it_is_among_others_while_the_stake_grows(learning):
     """The stake on chains grows from `learning` to nine times that: `run` and `step` agree to the bit all the way."""

@@ -216,6 +216,7 @@ def test_a_noisy_problem_that_is_spent_looks_again_at_what_is_good():
     assert np.mean(again) < 2.5  # of 1 to 5; at random 3
 
 
+@pytest.mark.slow
 def test_declared_noise_is_what_the_process_takes_it_for():
     state = told(MIXED, 60, lambda p: 10.0 * p["x"])
     seen, plan = model.Seen.of(state, layout(MIXED)), layout(MIXED)

@@ -115,6 +115,7 @@ def test_nearly_equal_points_of_the_front_do_no_harm():
     assert np.isfinite(slope).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 3])  # a weighting, and the hypervolume
 def test_of_many_trials_those_on_the_front_and_near_it_count(number):
     """Every one was predicted and compared: a tenth of a second a suggestion at ten thousand trials."""
