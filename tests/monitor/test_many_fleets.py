@@ -226,7 +226,7 @@ def test_verdicts_of_another_update_and_another_fleet_are_refused():
 
 @pytest.mark.parametrize(("kind", "times"), [("eprocess", 1.0), ("dependent", LARGEST), ("auto", LARGEST / 1.25)])
 def test_an_arl_is_enough_where_an_alarm_is_worth_enough(kind, times):
-    """Of `dependent` an alarm is worth an eighth of `arl`, of `auto` on errors 1.25 eighths."""
+    """Of `dependent` an alarm is worth a seventh of `arl`, of `auto` on errors 1.25 sevenths."""
     n, fdr = 20, StreamFDR(horizon=10_000)
     enough = n / 0.05 / math.exp(fdr._density(np.array([10_000]))[0])
     for by, right in ((0.99, False), (1.01, True)):

@@ -157,7 +157,7 @@ def dependent(values, arl, learning) -> Said:
             rate, chain = max(mean, burst) if last else mean, 0.0
         stake = 0.0 if n < learning else min(n / (6.0 * learning), 1.0) ** 2
         if n >= learning and after[1] - after[0] >= 0.3:
-            stake += 7.0 * chain * min(n / (9.0 * learning), 1.0) ** 2
+            stake += 6.0 * chain * min(n / (9.0 * learning), 1.0) ** 2
         stake *= 1.0 if few else arl ** (-inflation / 8)
         sd = math.sqrt(mean * (1.0 - mean))
         for won, sizes, laid in (

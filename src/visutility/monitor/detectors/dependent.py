@@ -76,7 +76,7 @@ class Dependent(StepDetector[DependentState]):
     For errors, `low` or `high` (0 or 1), that may depend on each other. The prediction is a Bayesian mixture of
     independence, dependence on the last value and hidden jumping rates. M <- (M + c) L, L the ratio of a raised rate's
     probability to the predicted one, c the stake: 0 for the first `learning` values, growing to 1 over six times as
-    many, on a stream that only its last value explains to 8 over nine times as many, and less where the errors of
+    many, on a stream that only its last value explains to 7 over nine times as many, and less where the errors of
     prediction still hang together. After an alarm, or a fall more certain than one, the stream is learnt anew. A
     warning comes at `warning` times `arl`. 649 bytes a stream.
     """
