@@ -108,9 +108,9 @@ def test_it_closes_when_another_version_takes_over_and_a_rollback_opens_another_
 
 
 def test_alarms_of_a_version_that_serves_no_more_are_not_lost(project):
-    """Nobody could watch the new version, which has no snapshot, and somebody still sends values of the old one."""
+    """The champion moved behind the watch's back, and somebody still sends values of the old one."""
     send(project, *[BAD] * 2)
-    project.promote(MODEL, 2, expected=1, why="a better one")
+    project.registry.promote(MODEL, 2, expected=1, by="tests", why="a better one")
     alarms = send(project, *[BAD] * 3)
     last, first = project.alarms.incidents()
     assert (last.id, last.closed, len(last.alarms)) == (2, "", alarms)

@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from scenario import EVENT_AT, MODEL, POLICY, bad_events, good_events, settings, watched
+from scenario import EVENT_AT, MODEL, POLICY, REFERENCE, bad_events, good_events, settings, watched
 from sqlalchemy import func, select
 
 from visutility.core.clock import SimulatedClock
@@ -11,6 +11,7 @@ from visutility.core.errors import AliasMoved, InvalidData, InvalidObservation, 
 from visutility.core.wire import MetricsEvent
 from visutility.loop import Policy, Project
 from visutility.registry import NewVersion
+from visutility.store import audit
 from visutility.store.schema import metric_chunk, retrain_trigger, run, verdict, watch
 
 
@@ -181,6 +182,55 @@ def test_a_reference_for_a_champion_that_changed_meanwhile_is_refused(project, m
     monkeypatch.setattr(project, "_reference", slow_reference)
     with pytest.raises(AliasMoved, match="is version 2, not 1"):
         project.watch(MODEL, POLICY)
+
+
+def missing(project):
+    with project.store.read() as connection:
+        assert audit.verify(connection) == []
+        return audit.events(connection, kind="watch.missing")
+
+
+def test_a_champion_without_gate_rows_ends_the_watching_of_the_one_before(project):
+    project.monitor.ingest(*good_events(1))
+    project.promote(MODEL, 2, expected=1, why="a better one")
+    assert project.records.watches(MODEL) == []
+    (event,) = missing(project)
+    assert (event.subject, "without a data snapshot" in event.why) == (f"{MODEL}:2", True)
+    assert (len(event.after["stopped"]), event.after["ends"]) == (1, {"error": 10})
+    assert [receipt.verdicts for receipt in project.monitor.ingest(*bad_events(3))] == [()] * 3
+    project.rollback(MODEL, why="it was not")  # as it was watched
+    assert [(one.version, one.seen) for one in project.records.watches(MODEL)] == [(1, 10)]
+    assert len(missing(project)) == 1
+
+
+@pytest.mark.parametrize("window", [[0.0] * 99, None, "its own"], ids=["gate rows", "given before", "no gate rows"])
+def test_a_watch_that_somebody_else_started_meanwhile_goes_on(project, monkeypatch, window):
+    own = project._reference
+
+    def slow_reference(version, policy, *, again):
+        project.watch(MODEL, POLICY, reference=REFERENCE, why="in between")
+        project.monitor.ingest(*good_events(1, version=2))
+        return own(version, policy, again=again) if window == "its own" else window and np.asarray(window)
+
+    monkeypatch.setattr(project, "_reference", slow_reference)
+    project.promote(MODEL, 2, expected=1, why="a better one")
+    (one,) = project.records.watches(MODEL)
+    assert (one.version, one.seen, one.learnt["given"]) == (2, 10, True)
+    assert missing(project) == []
+
+
+def test_nothing_is_stopped_for_a_champion_that_changed_meanwhile(project, monkeypatch):
+    own = project._reference
+
+    def slow_reference(version, policy, *, again):
+        project.registry.promote(MODEL, 1, expected=2, by="anna", why="in between")
+        return own(version, policy, again=again)
+
+    monkeypatch.setattr(project, "_reference", slow_reference)
+    with pytest.raises(AliasMoved, match="is version 1, not 2"):
+        project.promote(MODEL, 2, expected=1, why="a better one")
+    assert [one.version for one in project.records.watches(MODEL)] == [1]
+    assert missing(project) == []
 
 
 @pytest.mark.parametrize("mode", ["suggest", "promote"])

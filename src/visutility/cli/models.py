@@ -82,9 +82,8 @@ def promote(
     with opened(home) as project:
         wanted = project.registry.get(version)
         seen = project.champion(wanted.model) if expected is None else expected
-        watched = project.records.watches(wanted.model)
         project.promote(wanted.model, wanted.number, expected=seen, why=why)
-        lost = watched and not _watched(project, wanted.model, wanted.number)
+        lost = _unwatched(project, wanted.model, wanted.number)
     Show(as_json).done(
         f"{wanted.model}@champion is version {wanted.number} now, it was {seen or 'none'}",
         {"model": wanted.model, "champion": wanted.number, "before": seen},
@@ -97,9 +96,8 @@ def rollback(model: Model, why: Why, expected: Expected = None, home: Home = Non
     """Make the champion before this one champion again."""
     with opened(home) as project:
         before = project.champion(model) if expected is None else expected
-        watched = project.records.watches(model)
         now = project.rollback(model, why=why, expected=before)
-        lost = watched and not _watched(project, model, now.number)
+        lost = _unwatched(project, model, now.number)
     Show(as_json).done(
         f"{model}@champion is version {now.number} again, it was {before}",
         {"model": model, "champion": now.number, "before": before},
@@ -108,8 +106,10 @@ def rollback(model: Model, why: Why, expected: Expected = None, home: Home = Non
         _tell_unwatched(model, now.number)
 
 
-def _watched(project: "Project", model: str, number: int) -> bool:
-    return any(one.version == number for one in project.records.watches(model))
+def _unwatched(project: "Project", model: str, number: int) -> bool:
+    """Whether this version should be watched, and is not."""
+    watched = {one.version for one in project.records.watches(model)}
+    return number not in watched and project.records.policy(model) is not None
 
 
 def _tell_unwatched(model: str, number: int) -> None:

@@ -28,7 +28,15 @@ from visutility.store.schema import (
 
 Kind = Literal["start", "stop", "alarm", "warning", "quiet", "handled"]
 _MOVES = ("alias.promoted", "alias.rolled-back")
-_KINDS = ("watch.started", "watch.resumed", "verdict.alarm", "verdict.warning", *_MOVES, *handling.KINDS)
+_KINDS = (
+    "watch.started",
+    "watch.resumed",
+    "watch.missing",
+    "verdict.alarm",
+    "verdict.warning",
+    *_MOVES,
+    *handling.KINDS,
+)
 _PAGE = audit.MAX_EVENTS
 
 
@@ -236,6 +244,9 @@ def story(connection: Connection, streams: Mapping[str, Stream], verdicts: Mappi
             kind: Kind = "alarm" if found.alarm.level == "alarm" else "warning"
             turns.append(Turn(latest, event.seq, kind, (found.watch,), found.alarm.id))
             continue
+        if event.kind == "watch.missing":
+            turns += _missing(event, latest, active, streams)
+            continue
         started, ends = _started(event, streams), None
         if event.kind in _MOVES:
             model_id, keep = event.after["alias"]["model_id"], event.after["alias"]["number"]
@@ -257,6 +268,18 @@ def story(connection: Connection, streams: Mapping[str, Stream], verdicts: Mappi
             turns.append(Turn(latest, event.seq, "start", tuple(started), ends=ends))
         active[model_id] = [*stays, *started]
     return turns
+
+
+def _missing(
+    event: audit.AuditEvent, at: str, active: dict[str, list[str]], streams: Mapping[str, Stream]
+) -> list[Turn]:
+    """Return that a champion which nobody can watch stopped watches, and where their streams ended then."""
+    stopped = tuple(one for one in (event.after or {}).get("stopped", ()) if one in streams)
+    if not stopped:
+        return []
+    active[streams[stopped[0]].model_id] = []
+    words = f"nobody can watch {event.subject}"
+    return [Turn(at, event.seq, "stop", stopped, words=words, ends=event.after["ends"])]
 
 
 def _started(event: audit.AuditEvent, streams: Mapping[str, Stream]) -> list[str]:

@@ -26,7 +26,7 @@ from visutility.loop.snapshot import snapshot_of
 from visutility.loop.trigger import AutoRetrainer, load_policy, pull, refuse_if_busy, store_policy
 from visutility.loop.tuning import TrialListener, checkpoints_of
 from visutility.loop.watch import Monitor
-from visutility.loop.watches import active_watches, resume_watches, start_watches, window_of
+from visutility.loop.watches import is_watched, leave_unwatched, resume_watches, start_watches, window_of
 from visutility.loop.work import of_rows, run_evaluation
 from visutility.registry import CHAMPION, Registry, Version, aliases, models, queries, studies
 from visutility.store import audit
@@ -192,7 +192,8 @@ class Project:
         """Make a version the champion, if `expected` still is (None: there is none yet). Raises `AliasMoved`.
 
         Its bytes must be there and have their hash. A model with a policy is watched on the new version: as it was
-        watched before, or against its losses on its own gate rows.
+        watched before, or against its losses on its own gate rows. Where it has neither, nothing is watched any more,
+        and the audit log says why (`watch.missing`).
         """
         with self.store.write("project.promote") as tx:
             aliases.promote(tx, model, number, expected=expected, by=self.settings.actor, why=why)
@@ -317,21 +318,24 @@ class Project:
         tx.after_commit(lambda: self.metrics.moves.labels(version.model, kind).inc())
 
     def _watch_again(self, version: Version, why: str) -> None:
-        """Watch a champion nobody watched yet, against its losses on its gate rows; where it has none, say so."""
+        """Watch a champion nobody watches, against its losses on its gate rows; where it has none, watch nothing."""
         with self.store.read() as connection:
             stored = load_policy(connection, version.model_id)
-            watched = {one.version for one in active_watches(connection, version.model_id)}
-        if stored is None or version.number in watched:
-            return
+            if stored is None or is_watched(connection, version.model_id, version.number):
+                return
+        window, unknown = None, ""
         try:
             window = self._reference(version, stored[0], again=True)
         except Invalid as error:
-            with self.store.write("project.unwatched") as tx:
-                audit.append(tx, "watch.missing", version.ref, by=self.settings.actor, why=str(error))
-            return
+            unknown = str(error)[: audit.MAX_WHY]
         with self.store.write("project.watch") as tx:
             self._still_champion(tx, version)
-            self._start(tx, version, stored[0], window, why)
+            if is_watched(tx.connection, version.model_id, version.number):  # somebody was faster
+                return
+            if unknown:
+                leave_unwatched(tx, version.model_id, version.ref, by=self.settings.actor, why=unknown)
+            else:
+                self._start(tx, version, stored[0], window, why)
 
     def _still_champion(self, tx: Tx, version: Version) -> None:
         now = aliases.find_alias(tx, version.model, CHAMPION)

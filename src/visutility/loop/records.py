@@ -5,9 +5,10 @@ from typing import final
 from visutility.core.errors import NotFound
 from visutility.data import DataBatch
 from visutility.flow import Run, runs
+from visutility.loop.policy import Policy
 from visutility.loop.reports import GateReport, gate_reports
 from visutility.loop.snapshot import snapshot_of
-from visutility.loop.trigger import OPEN
+from visutility.loop.trigger import OPEN, load_policy
 from visutility.loop.watches import Watched, active_watches
 from visutility.registry import Version, models, studies
 from visutility.store.blobs import Blobs
@@ -43,6 +44,12 @@ class Records:
             study = studies.load(connection, version.study_id)
         ended = (study.trials[number] for number in study.told)
         return [(trial.params, trial.value) for trial in ended if trial.value is not None]
+
+    def policy(self, model: str) -> Policy | None:
+        """Return the model's policy, or None where nobody set one: then it is not to be watched."""
+        with self._store.read() as connection:
+            stored = load_policy(connection, models.find(connection, model).id)
+        return None if stored is None else stored[0]
 
     def watches(self, model: str) -> list[Watched]:
         """Return what watches the model now, and what it learnt from its reference window."""

@@ -49,9 +49,12 @@ def start_watches(
     nothing is watched, and the audit log says so. The detectors raise `EmptyWindow` or `InvalidObservation` for a
     reference they cannot learn from, as does a tolerance for one that is not in [0, 1].
     """
-    ends = _stop(tx, model_id, [one.metric for one in watches])
     if reference is None:
-        return _unwatched(tx, f"{name}:{version}", sorted({one.metric for one in watches}), by)
+        of = ", ".join(sorted({one.metric for one in watches}))
+        unknown = f"the window of {of} was given by hand, and the recipe has no such signal: watch it anew"
+        leave_unwatched(tx, model_id, f"{name}:{version}", by=by, why=unknown)
+        return []
+    ends = _stop(tx, model_id, [one.metric for one in watches])
     started = []
     for one in watches:
         detector = make_detector(one.detector, **one.settings)
@@ -116,6 +119,11 @@ def active_watches(connection: Connection, model_id: str) -> list[Watched]:
     ]
 
 
+def is_watched(connection: Connection, model_id: str, version: int) -> bool:
+    """Return whether this is the version that is watched now."""
+    return any(one.version == version for one in active_watches(connection, model_id))
+
+
 def window_of(
     connection: Connection, version_id: str, metric: str, evaluation: Mapping[str, Any]
 ) -> list[float] | None:
@@ -133,10 +141,12 @@ def window_of(
     return of_rows(evaluation, metric)
 
 
-def _unwatched(tx: Tx, ref: str, metrics: Sequence[str], by: str) -> list[str]:
-    why = f"the window of {', '.join(metrics)} was given by hand, and the recipe has no such signal: watch it anew"
-    audit.append(tx, "watch.missing", ref, by=by, why=why)
-    return []
+def leave_unwatched(tx: Tx, model_id: str, ref: str, *, by: str, why: str) -> None:
+    """Stop watching a model, whose version `ref` serves and has no reference window; the audit log says why."""
+    active = select(watch.c.id).where(watch.c.model_id == model_id, watch.c.status == "active").order_by(watch.c.id)
+    stopped = [str(one) for one in tx.execute(active).scalars()]
+    ends = _stop(tx, model_id, ())
+    audit.append(tx, "watch.missing", ref, by=by, why=why, after={"stopped": stopped, "ends": ends})
 
 
 def resume_watches(
