@@ -58,6 +58,8 @@ def test_a_promotion_that_ends_the_watching_says_so(home, capsys):
     words = ["--home", str(home), "--why", "a better one"]
     assert main(["promote", f"{MODEL}:2", *words]) == 0
     assert capsys.readouterr().err.startswith(f"nobody watches {MODEL}:2: `visutility audit log` says why")
+    assert main(["promote", f"{MODEL}:2", *words]) == 0  # nobody does since
+    assert capsys.readouterr().err.startswith(f"nobody watches {MODEL}:2:")
     assert main(["rollback", MODEL, *words]) == 0  # as it was watched
     assert capsys.readouterr().err == ""
 
@@ -145,6 +147,31 @@ def test_a_snoozed_one_is_counted_and_shown_when_asked(call):
     assert ": on Monday\n" in call("show", "1")[1]
 
 
+def test_its_state_is_one_word_in_text_and_in_json(call, home):
+    def states():
+        word = json.loads(call("show", "1", "--json")[1])["state"]
+        return word, re.search(r"^state +(.*)$", call("show", "1")[1], re.MULTILINE)[1]
+
+    assert states() == ("open", "open")
+    call("acknowledge", "1")
+    assert states() == ("acknowledged", "acknowledged")
+    call("snooze", "1", "--for", "2h")
+    assert states() == ("snoozed", "snoozed")
+    with Project.open(settings=settings(home)) as project:
+        project.promote(MODEL, 2, expected=1, why="a better one")
+    word, said = states()
+    assert (word, said.split()[0]) == ("closed", "closed")
+    assert said.endswith(f"UTC: {MODEL}@champion moved to version 2")
+
+
+def test_a_long_name_is_cut_in_the_list_alone(call):
+    name = "the night shift of the northern depot " * 5
+    assert call("acknowledge", "1", "--by", name)[1] == f"incident 1: {name} looks after it\n"
+    assert call("list")[1].split("\t")[2] == "with the night shift of…"
+    assert name in call("show", "1")[1]
+    assert json.loads(call("list", "--json")[1])[0]["acknowledged"]["by"] == name
+
+
 def test_a_rate_of_several_watches_is_a_sentence_too(call, home):
     with Project.open(settings=settings(home)) as project:
         project.watch(MODEL, POLICY, reference=REFERENCE)
@@ -172,6 +199,7 @@ def test_a_rate_of_nothing_is_plain_json(call, tmp_path):
         ),
         (["acknowledge", "9"], 3, "there is no incident or alarm '9'", "`visutility alarms list --all`"),
         (["acknowledge", "1", "--by", " "], 2, "by is ' '", "say who looks after it"),
+        (["acknowledge", "1", "--by", "x" * 201], 2, "by is 'xxx", "1 to 200 printable characters"),
         (["acknowledge", "1", "--note", " "], 2, "the note ' ' is blank", "leave --note out"),
         (["snooze", "9", "--for", "2h"], 3, "there is no incident or alarm '9'", "`visutility alarms list --all`"),
         (["snooze", "1"], 2, "neither --until nor --for", "--for DURATION"),
@@ -214,6 +242,16 @@ def test_an_incident_that_a_run_was_refused_for_takes_few_lines(home, columns, l
     start = next(at for at, line in enumerate(shown) if line.startswith("  2 "))
     assert "no run" in shown[start]
     assert sum(bool(line.strip()) for line in shown[start:]) - 1 <= lines  # the last one counts what is closed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["x" * 200, "the night shift of the northern depot " * 5])
+def test_an_incident_that_somebody_with_a_long_name_looks_after_takes_few_lines(home, name):
+    with Project.open(settings=settings(home)) as project:
+        project.alarms.acknowledge(1, by=name)
+    shown = lines_on_a_terminal(80, "alarms", "list", "--home", str(home))
+    assert max(map(len, shown)) <= 80
+    assert sum(bool(line.strip()) for line in shown[2:]) <= 4  # after the head
 
 
 @pytest.mark.slow

@@ -173,6 +173,25 @@ def test_a_clock_that_was_set_back_puts_nothing_to_sleep_again(project, tmp_path
         assert other.alarms.incident(1).standing == "open"
 
 
+@pytest.mark.parametrize("last", [BAD, [0.0] * QUIET], ids=["an alarm", "a watch that became quiet"])
+def test_a_while_counts_from_what_happened_last_if_the_clock_was_set_back(project, tmp_path, clock, last):
+    clock.advance(3 * 24 * 3600)
+    send(project, last, model="right")
+    late = clock.now()
+    early = SimulatedClock(EVENT_AT)
+    with Project.open(settings=settings(tmp_path), clock=early) as other:
+        before = head(other)
+        with pytest.raises(Invalid, match=f"until is 2026-02-03 .* and it is {late:%Y-%m-%d %H:%M:%S} UTC"):
+            other.alarms.snooze(1, EVENT_AT + 48 * HOUR)
+        assert head(other) == before
+        assert other.alarms.snooze(1, 2 * HOUR).snoozed.until == to_text(late + 2 * HOUR)
+        assert other.alarms.incident(1).standing == "snoozed"
+        early.advance((late - EVENT_AT).total_seconds() + 2 * 3600 - 1)
+        assert other.alarms.incident(1).standing == "snoozed"
+        early.advance(1)
+        assert other.alarms.incident(1).standing == "open"
+
+
 def test_the_last_word_counts_and_reopening_takes_both_back(project, clock):
     project.alarms.acknowledge(1, by="ada")
     project.alarms.snooze(1, HOUR)
@@ -220,6 +239,9 @@ def test_each_action_is_an_event_and_the_same_again_is_none(project, clock):
         (lambda alarms: alarms.acknowledge(7), NotFound, "no incident or alarm 7"),
         (lambda alarms: alarms.acknowledge(1, by=" "), Invalid, "by is ' '"),
         (lambda alarms: alarms.acknowledge(1, by=5), Invalid, "by is 5"),
+        (lambda alarms: alarms.acknowledge(1, by="x" * 201), Invalid, "by is 'xxx"),
+        (lambda alarms: alarms.acknowledge(1, by="ada\n"), Invalid, "by is 'ada"),
+        (lambda alarms: alarms.judge(1, "true", why="seen", by="x" * 201), Invalid, "by is 'xxx"),
         (lambda alarms: alarms.acknowledge(1, note=" "), Invalid, "the note is ' '"),
         (lambda alarms: alarms.acknowledge(1, note=None), Invalid, "the note is None"),
         (lambda alarms: alarms.acknowledge(1, note="x" * 5000), Invalid, "why is 'xxx"),
@@ -238,6 +260,14 @@ def test_what_cannot_be_done_is_named_and_leaves_no_trace(project, act, error, s
         act(project.alarms)
     assert refused.value.hint
     assert head(project) == before
+
+
+def test_a_name_may_be_as_long_as_an_actors(project):
+    with pytest.raises(Invalid) as refused:
+        project.alarms.judge(1, "true", why="seen", by="\x1b")
+    assert refused.value.hint == "say who judged in 1 to 200 printable characters, or leave it out"
+    assert project.alarms.acknowledge(1, by="x" * 200).acknowledged.by == "x" * 200
+    assert project.alarms.judge(1, "true", why="seen", by="x" * 200).changed > 0
 
 
 def test_the_latest_time_there_is_may_be_given(project):

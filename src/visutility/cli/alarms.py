@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from visutility.cli.common import Home, Json, Limit, Why, opened
-from visutility.cli.show import Show, note, when
+from visutility.cli.show import Show, note, short, when
 from visutility.cli.times import lasting, time_of
 from visutility.core.errors import Invalid
 
@@ -20,6 +20,8 @@ def _words(text: str) -> str:
         return text
     raise Invalid(f"the note {text!r} is blank", hint="say something, or leave --note out")
 
+
+_NAME = 20  # characters of a name in a table
 
 Model = Annotated[str | None, typer.Argument(help="A model's name; all models without it.", show_default=False)]
 Which = Annotated[str, typer.Argument(help="An incident's number, or the id of one alarm.", show_default=False)]
@@ -95,10 +97,7 @@ def show(which: Which, home: Home = None, limit: Limit = 20, as_json: Json = Fal
             *([("watches", found.streams)] if len(found.streams) > 1 else []),
             ("since", when(found.opened)),
             ("last alarm", when(found.last_alarm)),
-            (
-                "state",
-                "open" if not found.closed else f"closed {when(found.closed):%Y-%m-%d %H:%M:%S} UTC: {found.ended}",
-            ),
+            ("state", f"{found.standing}{_ended(found)}"),
             *_handled(found),
             ("followed by", found.followed.outcome),
             ("judged", found.judged or "not yet"),
@@ -134,7 +133,7 @@ def acknowledge(
     with opened(home) as project:
         found = project.alarms.acknowledge(which, by=by, note=note)
     who = "" if found.acknowledged is None else found.acknowledged.by
-    Show(as_json).done(f"incident {found.id}: {who} looks after it", _incident(found))
+    _tell(found, f"{who} looks after it", as_json)
 
 
 def snooze(
@@ -156,14 +155,14 @@ def snooze(
     time = lasting("--for", lasts) if lasts is not None else time_of("--until", until or "")
     with opened(home) as project:
         found = project.alarms.snooze(which, time, note=note)
-    Show(as_json).done(f"incident {found.id}: {_state(found)}", _incident(found))
+    _tell(found, _state(found), as_json)
 
 
 def reopen(which: Which, note: Note = "", home: Home = None, as_json: Json = False) -> None:
     """Take back that an incident was acknowledged or snoozed."""
     with opened(home) as project:
         found = project.alarms.reopen(which, note=note)
-    Show(as_json).done(f"incident {found.id}: {_state(found)}", _incident(found))
+    _tell(found, _state(found), as_json)
 
 
 def judge(
@@ -211,10 +210,19 @@ def rate(home: Home = None, as_json: Json = False) -> None:
             out.line("  `visutility alarms judge ID true|false --why TEXT` says what nobody said yet")
 
 
+def _tell(one: "AlarmIncident", words: str, as_json: bool) -> None:
+    Show(as_json).done(f"incident {one.id}: {words}", _incident(one))
+
+
 def _state(one: "AlarmIncident") -> str:
+    """Say how it stands in few words, for a table."""
     if one.snoozed is not None:
         return f"snoozed until {when(one.snoozed.until):%Y-%m-%d %H:%M} UTC"
-    return one.standing if one.closed or one.acknowledged is None else f"with {one.acknowledged.by}"
+    return one.standing if one.closed or one.acknowledged is None else f"with {short(one.acknowledged.by, _NAME)}"
+
+
+def _ended(one: "AlarmIncident") -> str:
+    return f" {when(one.closed):%Y-%m-%d %H:%M:%S} UTC: {one.ended}" if one.closed else ""
 
 
 def _nothing(known: "Sequence[AlarmIncident]") -> str:

@@ -132,6 +132,11 @@ def word(value: object) -> str:
     return str(value).replace("\t", " ").replace("\n", " ")
 
 
+def short(text: str, most: int) -> str:
+    """Return a text of at most so many characters: what is longer is cut, and ends in an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
 _HIDDEN: Final = {at: f"\\x{at:02x}" for at in (*range(0x20), *range(0x7F, 0xA0)) if chr(at) not in "\t\n"}
 
 

@@ -11,19 +11,20 @@ from typing import final
 
 from sqlalchemy import insert
 
-from visutility.core.codec import to_text
+from visutility.core.codec import to_text, to_time
 from visutility.core.errors import Conflict, Invalid, NotFound
 from visutility.loop import handling
 from visutility.loop.alarm_rates import PromisedRate, measured_rates
-from visutility.loop.alarm_rows import History, read_judgements
+from visutility.loop.alarm_rows import History, quiet_turns, read_judgements
 from visutility.loop.handling import Handled
-from visutility.loop.incidents import AlarmIncident, Incidents, StoredAlarm, replay
+from visutility.loop.incidents import QUIET, AlarmIncident, Incidents, StoredAlarm, replay
 from visutility.store import audit
 from visutility.store.blobs import Blobs
 from visutility.store.engine import Store, Tx
 from visutility.store.schema import alarm_judgement
 
 _COVERS = 500  # rows that one audit event covers at most
+_MAX_BY = 200  # characters, as for the actor of the settings
 
 
 @final
@@ -57,15 +58,17 @@ class Alarms:
         """Note who looks after an open incident (None: whoever calls): it goes behind those that nobody looks after.
 
         That holds until it gets news: another watch alarms in it, or another incident becomes part of it. Saying the
-        same again changes nothing. Raises `NotFound`, `Invalid` for blank words, and `Conflict` once it is closed.
+        same again changes nothing. Raises `NotFound`, `Invalid` for blank words, a `by` of more than 200 characters or
+        one that cannot be printed, and `Conflict` once it is closed.
         """
-        who = self._actor if by is None else _worded(by, "by", "say who looks after it, or leave it out")
+        who = self._actor if by is None else _named(by, "looks after it")
         return self._handle(which, "acknowledged", note, by=who)
 
     def snooze(self, which: int | str, until: datetime | timedelta, *, note: str = "") -> AlarmIncident:
         """Leave an open incident out of the list until a time, or for a while, or until it gets news.
 
-        Raises what `acknowledge` does, and `Invalid` for a time that has passed or has no zone.
+        It is the clock's time, or that of what happened last where the clock was set back. Raises what `acknowledge`
+        does, and `Invalid` for a time that has passed or has no zone.
         """
         return self._handle(which, "snoozed", note, until=to_text(self._later(until)))
 
@@ -77,19 +80,18 @@ class Alarms:
         """Say that the alarms of an incident (its number), or one alarm (its id), were "true" or "false".
 
         The last word counts; the words before stay in the audit log. Saying the same again changes nothing.
-        Raises `NotFound`, and `Invalid` for another judgement or one without a reason.
+        Raises `NotFound`, and `Invalid` for another judgement, one without a reason or a `by` as in `acknowledge`.
         """
         if judgement not in ("true", "false"):
             raise Invalid(f"the judgement is {judgement!r}", hint="say true or false")
         if not isinstance(why, str) or not why.strip():
             what = "blank" if isinstance(why, str) else "no text"
             raise Invalid(f"the reason {why!r} is {what}", hint="say what was found: it goes into the audit log")
-        if by is not None:
-            _worded(by, "by", "say who judged, or leave it out")
+        who = self._actor if by is None else _named(by, "judged")
         found = self.incident(which)  # before writers have to wait
         about = [one for one in found.alarms if _number(which) is not None or one.id == which]
         with self._store.write("alarms.judge") as tx:
-            changed = _judge(tx, about, judgement, by=self._actor if by is None else by, why=why)
+            changed = _judge(tx, about, judgement, by=who, why=why)
         return Judgement(judgement, tuple(one.id for one in about), changed)
 
     def rates(self) -> list[PromisedRate]:
@@ -104,10 +106,17 @@ class Alarms:
         with self._store.read() as connection:
             return replay(connection, History.read(connection), to_text(self._store.clock.now()))
 
+    def _now(self) -> datetime:
+        """Return the time at which a snooze is over or not: the clock's, or of what happened last if that is later."""
+        with self._store.read() as connection:
+            history = History.read(connection)
+            turns = [*history.turns, *history.handled, *quiet_turns(connection, history, QUIET)]
+        return to_time(max([to_text(self._store.clock.now()), *(one.at for one in turns)]))
+
     def _later(self, until: datetime | timedelta) -> datetime:
-        now = self._store.clock.now()
         if not isinstance(until, (datetime, timedelta)):
             raise Invalid(f"until is {until!r}", hint="give a time with a zone, or how long as a timedelta")
+        now = self._now()
         try:
             time = now + until if isinstance(until, timedelta) else until
             passed = to_text(time) <= to_text(now)
@@ -121,8 +130,8 @@ class Alarms:
     def _handle(
         self, which: int | str, way: handling.Way, note: str, *, by: str | None = None, until: str = ""
     ) -> AlarmIncident:
-        if note != "":
-            _worded(note, "the note", "say something, or leave it out")
+        if note != "" and (not isinstance(note, str) or not note.strip()):
+            raise Invalid(f"the note is {note!r}", hint="say something, or leave it out")
         found = self.incident(which)  # before writers have to wait
         if found.closed:
             raise Conflict(
@@ -174,10 +183,11 @@ def _says_more(found: AlarmIncident, done: Handled) -> bool:
     return last is None or replace(last, at=done.at) != done
 
 
-def _worded(text: str, what: str, hint: str) -> str:
-    if not isinstance(text, str) or not text.strip():
-        raise Invalid(f"{what} is {text!r}", hint=hint)
-    return text
+def _named(by: str, what: str) -> str:
+    if not isinstance(by, str) or not by.strip() or len(by) > _MAX_BY or not by.isprintable():
+        rule = f"say who {what} in 1 to {_MAX_BY} printable characters, or leave it out"
+        raise Invalid(f"by is {by!r:.80}", hint=rule)
+    return by
 
 
 # -- judgements --------------------------------------------------------------------------------------------------------
