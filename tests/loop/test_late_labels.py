@@ -1,5 +1,7 @@
 """Late labels in the loop: the error of each prediction reaches the monitor exactly once, whatever crashes."""
 
+import json
+import os
 import shutil
 import signal
 import subprocess
@@ -242,6 +244,56 @@ def test_what_the_disk_had_no_room_for_is_written_before_it_is_sent(project, pat
     with LateLabels(project, path, model=MODEL, version=1) as again:
         again.label(["b", "a"], [1, 1])  # cut otherwise
     assert errors_in(project) == {"a": 1.0, "b": 1.0}
+
+
+FULL = """
+import json, resource, sys
+from pathlib import Path
+import numpy as np
+from scenario import MODEL, settings
+from visutility.core.errors import DiskFull
+from visutility.loop import LateLabels, Project
+
+path, said = Path(sys.argv[2]), []
+rows = 5_000
+many = [f"image {at}" for at in range(rows)], np.zeros(rows)
+with (
+    Project.open(settings=settings(Path(sys.argv[1]))) as project,
+    LateLabels(project, path, model=MODEL, version=1) as labels,
+):
+    labels.predict(["a", "b"], [0, 0], at=[1.0, 2.0])
+    before = path.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))  # signals of it are ignored
+    for call in (
+        lambda: labels.predict(*many, at=np.arange(3.0, rows + 3.0)),
+        lambda: labels.label(["a", "image 7"], [1, 0]),
+        lambda: labels.send(),
+    ):
+        try:
+            call()
+        except DiskFull as error:
+            said.append([str(error), path.read_bytes() == before, sorted(one.name for one in path.parent.iterdir())])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    seen = project.records.watches(MODEL)[0].seen
+    labels.label(["a", "image 7"], [1, 0])
+print(json.dumps([said, seen]))
+"""
+
+
+def test_a_join_that_grows_too_large_for_the_disk_leaves_what_was_there(tmp_path, path):
+    watched(tmp_path / "home").close()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "error", "-c", FULL, str(tmp_path / "home"), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    refused, seen = json.loads(done.stdout)
+    assert [one[1:] for one in refused] == [[True, [path.name, f"{path.name}.lock"]]] * 3
+    assert all(f"no space left for {path}" in message for message, *_ in refused)
+    assert seen == 0  # nothing is sent that is not on the disk
+    with Project.open(settings=settings(tmp_path / "home")) as project:
+        assert errors_in(project) == {"a": 1.0, "image 7": 0.0}
+        with LateLabels(project, path, model=MODEL, version=1) as labels:
+            assert len(labels.join) == 5_002
 
 
 def full(*_):

@@ -45,9 +45,9 @@ class LateLabels:
     """The realised errors of one version, from predictions and labels to the monitor of a project.
 
     `path` is its file; `join` is what a new one starts with, and is this object's from then on. One process at a time
-    has it open, whose threads take turns: close it, or use `with`. Each call returns when what it took is on the disk
-    and its errors are accepted. One that raises may be made again: what was taken of it is known then. One that is
-    interrupted while it joins closes the file, and what is on the disk counts.
+    has it open, whose threads take turns, and no child that it forks: close it, or use `with`. Each call returns when
+    what it took is on the disk and its errors are accepted. One that raises may be made again: what was taken of it is
+    known then. One that is interrupted while it joins closes the file, and what is on the disk counts.
     """
 
     def __init__(

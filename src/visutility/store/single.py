@@ -6,14 +6,20 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Self, final
+from weakref import WeakSet
 
 from visutility.core.errors import Conflict
 from visutility.store._files import PRIVATE_FILE, make_folder, sync_folder, translated_os
 
+_known: WeakSet["SingleFile"] = WeakSet()
+
 
 @final
 class SingleFile:
-    """A file and its lock, which lies beside it and ends with the process. Close it, or use `with`."""
+    """A file and its lock, which lies beside it and ends with the process. Close it, or use `with`.
+
+    A child that is forked while it is open finds it closed, and leaves it to its parent.
+    """
 
     def __init__(self, path: Path) -> None:
         """Take the lock; the folder is made. Raises `Conflict` while another process has it, by whatever name."""
@@ -22,6 +28,7 @@ class SingleFile:
             make_folder(path.parent)
             handle = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, PRIVATE_FILE)
         self._handle: int | None = handle
+        _known.add(self)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -63,12 +70,26 @@ class SingleFile:
 
     def close(self) -> None:
         """Let others have it. Twice is once."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        self._let_go(unlock=True)
+
+    def _let_go(self, *, unlock: bool) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            if unlock:  # a child that forks just now may have the descriptor for a moment longer
+                fcntl.flock(handle, fcntl.LOCK_UN)
+            os.close(handle)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _leave_to_parent() -> None:
+    """Close what a child has of its parent's files: its descriptors are of the same lock, and would keep it."""
+    for one in list(_known):
+        one._let_go(unlock=False)
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
