@@ -39,7 +39,10 @@ def run(path: Path, module: types.ModuleType) -> int:
 # -- what is in the docs runs and resolves ---------------------------------------------------------------------------
 
 WITH_CODE = [path for path in PAGES if blocks(path.read_text("utf-8"))]
-SLOW = ("README.md", "docs/detector-seasonal.md", "docs/corruption-score.md")  # the whole loop, and a second or more
+SLOW = {  # the whole loop, and what takes a second or so
+    "README.md",
+    *(f"docs/{name}.md" for name in ("corruption-score", "detector-seasonal", "drift-images", "interop", "studies")),
+}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_each_half_is_mixed_and_conditional(half):
         assert any(p.when is not None for p in task.space.parameters.values()), task.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_a_configuration_always_has_the_same_loss(name):
     task = TASKS[name]
@@ -103,6 +104,7 @@ def test_every_model_of_labels_is_in_both_halves():
         assert {each.model for each in every if each.choose == choose} == set(MODELS_OF_LABELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS_OF_LABELS)
 def test_a_model_of_labels_always_has_the_same_error(model):
     space, run = MODELS_OF_LABELS[model]

@@ -280,6 +280,7 @@ print(json.dumps([said, seen]))
 """
 
 
+@pytest.mark.slow
 def test_a_join_that_grows_too_large_for_the_disk_leaves_what_was_there(tmp_path, path):
     watched(tmp_path / "home").close()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -202,6 +202,7 @@ def test_a_true_history_is_hardly_ever_silent():
     assert silent <= 3
 
 
+@pytest.mark.slow
 def test_a_history_is_listened_to_again_when_the_values_come_to_speak_for_it():
     """The third value disappoints, and those after it do not."""
     points = [{"x": v, "y": v, "z": v} for v in (0.7, 0.1, 0.65, 0.3, 0.9, 0.4, 0.75, 0.5, 0.6)]
