@@ -54,6 +54,19 @@ def most(windows):
     return 2 * stats.binom.isf(1e-4, windows // 2, 0.05)
 
 
+@pytest.mark.parametrize("source", KINDS)
+def test_rows_of_the_reference_that_come_again_are_no_drift(source):
+    """All of it, a part, a part with repeats, and half of a window: of 300 values a row, each was drift, p < 1e-5."""
+    g = rng(0, "again", source.__name__)
+    reference = source(g, 1000)
+    part, drawn = g.permutation(1000)[:300], g.integers(0, 1000, 300)
+    mixed = np.concatenate([reference[part[:150]], source(g, 150)])
+    for current in (reference, reference[part], reference[drawn], mixed):
+        assert not compare(reference, current, kind="embedding", level=0.001).drifted
+    moved = reference[part] + reference.std(0)  # and it still sees what is not the same
+    assert compare(reference, moved, kind="embedding", level=0.001).drifted
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("source", KINDS)
 def test_the_level_holds(source):

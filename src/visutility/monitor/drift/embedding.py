@@ -3,11 +3,13 @@
 Two tests share the level. One is of the mean of x and |x|^(1/2), feature by feature (`whitened`). The other is of the
 log of each vector's squared Mahalanobis distance, at two shrinkages of the covariance: one weighs all directions alike,
 the other the strong ones. Distances of the reference's own rows are taken from covariances that have not seen them
-(as in the CV+ of Barber, Candes, Ramdas & Tibshirani 2021), so that new rows do not look farther away than they are.
+(as in the CV+ of Barber, Candes, Ramdas & Tibshirani 2021), so that new rows do not look farther away than they are;
+and so are those of rows that come again in the current window.
 Neither can measure features that never vary in the reference: where there are some, an exact test of those (`constant`)
 has a tenth of the level.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -22,7 +24,7 @@ from visutility.monitor.drift.fdr import benjamini_hochberg
 from visutility.monitor.drift.fits import fitted
 from visutility.monitor.drift.report import ColumnDrift, DriftReport, Finding, Histogram, status_of
 from visutility.monitor.drift.whitened import FOLDS, Whitened, inverse_spread
-from visutility.monitor.state import Floats
+from visutility.monitor.state import Floats, Ints
 
 WIDEST = 128  # vectors longer than this, or than an eighth of the reference, are projected on so many random directions
 SHRINK = (0.02, 0.5)  # of the two distances, in units of a feature's variance
@@ -69,6 +71,7 @@ class EmbeddingReference:
     spreads: Whitened
     constants: Constants
     distances: Floats  # (m,) log squared distances of the reference's rows, in rising order
+    known: tuple[Ints, Floats]  # names of the rows that are there once, rising, (k,), and their log distances (k, 2)
 
     @classmethod
     def fit(cls, reference: NDArray[Any], seed: int = 0) -> "EmbeddingReference":
@@ -96,18 +99,25 @@ class EmbeddingReference:
         # centre errs more than a mean of m rows does, for windows as long as the reference (chosen on normal vectors)
         spreads = Whitened.fit(logs, clip=0.9, least=1e-4, worth=2 / 3)
         constants = Constants.fit(whole, inverse_spread(whole) > 0.0)
-        return cls(m, d, projections, folds, means, spreads, constants, np.sort(logs[:, 0]))
+        names, first, count = np.unique(_names(values), return_index=True, return_counts=True)
+        known = names[count == 1], logs[first[count == 1]]
+        return cls(m, d, projections, folds, means, spreads, constants, np.sort(logs[:, 0]), known)
 
     def test(self, current: Floats) -> Outcome:
         """Test vectors (n, d) that `checked` returned.
 
         A row's distance is the mean over the folds' covariances, as each of the reference's own is measured by the one
-        covariance that has not seen it: the two have the same mean without a change, whatever d / m.
+        covariance that has not seen it: the two have the same mean without a change, whatever d / m. A row of the
+        reference that comes again has the distance that it had there.
         """
         current = _without_tiny(current)
         vectors, features = _features(current, self.projections)
         logs = sum((_log_distances(vectors, fold) for fold in self.folds), np.zeros((len(current), len(SHRINK))))
         logs /= len(self.folds)
+        names, own = _names(current), self.known[0]
+        at = np.minimum(np.searchsorted(own, names), max(len(own) - 1, 0))
+        again = np.flatnonzero(own[at] == names) if len(own) else at[:0]
+        logs[again] = self.known[1][at[again]]
         z_mean, z_spread = self.means.z(features), self.spreads.z(logs)
         mean, spread = self.means.test(z_mean), self.spreads.test(z_spread)
         z = z_mean if mean[0] <= spread[0] else z_spread
@@ -270,6 +280,12 @@ def _features(values: Floats, projections: tuple[Floats, Floats] | None) -> tupl
 
 def _widened(values: Floats) -> Floats:
     return np.concatenate([values, np.sqrt(np.abs(values))], 1)
+
+
+def _names(values: Floats) -> Ints:
+    """Return a number for each row, (n,), which equal rows share and, but for 2^-64, no others."""
+    rows = np.ascontiguousarray(values)
+    return np.frombuffer(b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in rows), np.int64)
 
 
 def _distance(vectors: Floats) -> tuple[Floats, Floats, Floats]:
