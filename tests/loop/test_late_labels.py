@@ -171,6 +171,20 @@ def test_an_old_copy_that_was_put_back_loses_nothing_silently(project, path):
         LateLabels(project, path.with_name("other"), model=MODEL, version=1)
 
 
+def test_once_closed_no_call_waits_for_a_turn(project, path):
+    """As in a child that was forked while another thread had its turn: there nobody ends it."""
+    labels = LateLabels(project, path, model=MODEL, version=1)
+    labels.close()
+    with ThreadPoolExecutor(1) as holder, ThreadPoolExecutor(1) as caller:
+        holder.submit(labels._turn.acquire).result()
+        try:
+            for call in (lambda: labels.predict([1], [0]), lambda: labels.label([1], [1]), labels.send):
+                with pytest.raises(Conflict, match="is closed"):
+                    caller.submit(call).result(timeout=20)
+        finally:
+            holder.submit(labels._turn.release).result()
+
+
 def test_one_process_at_a_time(project, path):
     with LateLabels(project, path, model=MODEL, version=1) as first:
         with pytest.raises(Conflict, match="is open elsewhere"):

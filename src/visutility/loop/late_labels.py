@@ -99,8 +99,9 @@ class LateLabels:
         """Send what was not accepted yet: to be sure, after an error of `predict` or `label`.
 
         Raises what `Monitor.ingest` does, and `Conflict` where the monitor has errors of other predictions by the
-        same id: then the file was put back from an old copy.
+        same id: then the file was put back from an old copy; or once this is closed.
         """
+        self._file.check_open()
         with self._turn:
             if not self._label.waiting:
                 return []
@@ -127,6 +128,7 @@ class LateLabels:
 
     def _take(self, join: Callable[[], NDArray[np.float64]]) -> list[Receipt]:
         """Write what the join takes, with the events that follow from it, and send them."""
+        self._file.check_open()  # in a child that was forked while a thread had its turn, nobody ends that
         with self._turn:
             before = self.join.counts
             try:

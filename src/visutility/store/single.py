@@ -32,7 +32,7 @@ class SingleFile:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self.close()
+            self._let_go(unlock=False)
             if error.errno != errno.EWOULDBLOCK:
                 raise
             raise Conflict(f"{path} is open elsewhere", hint="one process at a time: close it there") from None
@@ -41,6 +41,11 @@ class SingleFile:
     def closed(self) -> bool:
         """Whether others may have it."""
         return self._handle is None
+
+    def check_open(self) -> None:
+        """Raise `Conflict` once it was closed."""
+        if self.closed:
+            raise Conflict(f"{self.path} is closed", hint="open it again")
 
     def read(self) -> bytes | None:
         """Return what was written last, or None."""
@@ -52,8 +57,7 @@ class SingleFile:
 
     def write(self, data: bytes) -> None:
         """Replace what it holds; on the disk when this returns. Raises `Conflict` once it was closed."""
-        if self.closed:
-            raise Conflict(f"{self.path} is closed", hint="open it again")
+        self.check_open()
         part = self.path.with_name(f"{self.path.name}.part")  # nobody else writes here
         with translated_os(self.path):
             try:
@@ -75,9 +79,11 @@ class SingleFile:
     def _let_go(self, *, unlock: bool) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
-            if unlock:  # a child that forks just now may have the descriptor for a moment longer
-                fcntl.flock(handle, fcntl.LOCK_UN)
-            os.close(handle)
+            try:
+                if unlock:  # a child that forks just now may have the descriptor for a moment longer
+                    fcntl.flock(handle, fcntl.LOCK_UN)
+            finally:
+                os.close(handle)
 
     def __enter__(self) -> Self:
         return self
