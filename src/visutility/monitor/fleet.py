@@ -111,8 +111,9 @@ class Fleet:
     def settled(self, verdicts: Verdicts | None = None, spent: Bools | None = None) -> Floats:
         """Return each stream's score as evidence, shape (s,), as `StreamFDR.follow` takes it; see the detector's.
 
-        Raises `InvalidSetting` where the detector's scores are no evidence, and `InvalidObservation` for what are not
-        the verdicts of the last update, or a `spent` that is not (s,) of booleans.
+        Raises `InvalidSetting` where the detector's scores are no evidence, and `InvalidObservation` for what are no
+        verdicts on these streams or, by the scores of those without an alarm, not the last ones; and for a `spent` that
+        is not (s,) of booleans.
         """
         if verdicts is not None:
             self._check_last(verdicts)

@@ -117,8 +117,8 @@ class StreamFDR:
         """Take what an update of the fleet brought: the evidence of each stream, and how many values it had.
 
         Call it after every update of the fleet, with what that returned; rows are the fleet's (see `moved`). Raises
-        `InvalidSetting` where the detector's scores are no evidence or its `arl` is so low that they never suffice, and
-        `InvalidObservation` for other rows than the fleet's and for the verdicts of another update.
+        `InvalidSetting` where the detector's scores are no evidence or its `arl` is so low that they do not suffice at
+        an age of `horizon`, and `InvalidObservation` for other rows than the fleet's or another update's verdicts.
         """
         if not isinstance(fleet, Fleet) or not isinstance(verdicts, Verdicts):
             raise InvalidObservation(
