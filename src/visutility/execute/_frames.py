@@ -1,5 +1,6 @@
 """Messages between an executor and one of its workers: a kind, a length, and that many bytes."""
 
+import signal
 import socket
 import struct
 from collections import deque
@@ -9,8 +10,9 @@ HEAD: Final = struct.Struct(">cQ")
 REPORT: Final = struct.Struct(">qd")
 MAX_BYTES: Final = 1 << 30  # of one message; keeps a giant result from taking its reader down
 
-CALL, ARGUMENTS = b"C", b"A"  # to a worker: pickled (path, target, seconds, memory), then pickled (args, kwargs)
+CALL, ARGUMENTS = b"C", b"A"  # to a worker: pickled (path, target, memory), then pickled (args, kwargs)
 STARTED, REPORTED, VALUE, ERROR, RAISED, MEMORY, QUIT = b"S", b"R", b"V", b"X", b"E", b"M", b"D"  # from a worker
+WHERE: Final = signal.SIGXCPU  # to a worker past its deadline: print the stack
 
 _CHUNK = 1 << 20
 _TURN = 1 << 24  # bytes read from one worker before the others get their turn

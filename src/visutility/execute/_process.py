@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, final
 
-from visutility.execute._frames import Channel
+from visutility.execute._frames import WHERE, Channel
 
 # One thread each, or as many as were asked for: read by these libraries when they load, so it is set before they can.
 THREADS: Final = (
@@ -104,6 +104,11 @@ class WorkerProcess:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(self._output)
                 return
+
+    def ask_where(self) -> None:
+        """Have it print the stack of its main thread, even where called code holds the interpreter's lock."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(WHERE)
 
     def want_writing(self) -> None:
         """Have the selector say when more can be sent, as long as there is more to send."""

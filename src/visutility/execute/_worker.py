@@ -39,6 +39,9 @@ def main() -> None:
     _die_with(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the executor's business
     faulthandler.enable(_STDERR)
+    # Asked at its deadline, the thread says itself where it is: another thread that read its frames while it runs, as
+    # `faulthandler.dump_traceback_later` does, may meet one that is half made and crash.
+    faulthandler.register(frames.WHERE, _STDERR, all_threads=False)
     with contextlib.suppress(OSError):  # should the system run out of memory, rather this process than our parent
         Path("/proc/self/oom_score_adj").write_text("500")
     while (call := frames.receive(sock)) is not None:
@@ -85,14 +88,11 @@ def _serve(sock: socket.socket, call: bytes, arguments: bytes) -> None:
             raise InvalidObservation(f"report({step!r}, {value!r}): {error}", hint="an int and a number") from None
         answer(frames.REPORTED, payload)
 
-    path, target, seconds, memory = pickle.loads(call)  # noqa: S301 from our own parent
+    path, target, memory = pickle.loads(call)  # noqa: S301 from our own parent
     if sys.path != path:
         sys.path[:] = path
         importlib.invalidate_caches()
     answer(frames.STARTED)
-    faulthandler.dump_traceback_later(
-        seconds, file=_STDERR
-    )  # where it hangs, into the output whose tail becomes the reason
     try:
         payload = _run(target, arguments, memory, report)
     except SystemExit as error:
@@ -110,7 +110,6 @@ def _serve(sock: socket.socket, call: bytes, arguments: bytes) -> None:
     else:
         answer(frames.VALUE, payload)
     finally:
-        faulthandler.cancel_dump_traceback_later()
         _lift_memory()
 
 

@@ -31,6 +31,7 @@ class _Job:
     limits: Limits
     deadline: float = 0.0
     started: float | None = None
+    overdue: bool = False  # past its deadline, and asked where it is
     error: VisuTilityError | None = None
     handed_over: int = 0  # to how many workers
 
@@ -69,7 +70,7 @@ class LocalExecutor:
                 f"the arguments of {call.target} cannot be pickled: {error}", hint="pass plain data or a file's path"
             ) from None
         memory = None if limits.memory_mb is None else limits.memory_mb << 20
-        head = pickle.dumps((import_path(), call.target, limits.seconds, memory))
+        head = pickle.dumps((import_path(), call.target, memory))
         self._submitted += 1
         handle = Handle(self._submitted)
         self._queue.append(_Job(handle, head, arguments, limits))
@@ -165,7 +166,7 @@ class LocalExecutor:
             return
         if kind == frames.STARTED:
             job.started = self._clock.elapsed()
-            job.deadline = job.started + job.limits.seconds + DUMP_SECONDS
+            job.deadline = job.started + job.limits.seconds
         elif kind == frames.REPORTED:
             step, value = frames.REPORT.unpack(payload)
             self._events.append(Report(job.handle, step, value))
@@ -201,6 +202,8 @@ class LocalExecutor:
             del self._busy[worker]
             worker.kill()
             self._queue.appendleft(job)
+        elif job.overdue:  # our question may end called code, yet what ended it is its deadline
+            self._replace(worker, "timeout", _still_running(job))
         else:
             out_of_memory = job.limits.memory_mb is not None and "bad_alloc" in worker.tail()
             self._replace(worker, "memory" if out_of_memory else "died", None)
@@ -211,8 +214,11 @@ class LocalExecutor:
                 continue
             if job.started is None:
                 self._replace(worker, "died", f"its worker did not start within {START_SECONDS:g} s")
+            elif job.overdue:
+                self._replace(worker, "timeout", _still_running(job))
             else:
-                self._replace(worker, "timeout", f"still running after {job.limits.seconds:g} s")
+                job.overdue, job.deadline = True, now + DUMP_SECONDS
+                worker.ask_where()
 
     def _replace(self, worker: WorkerProcess, kind: Kind, reason: str | None) -> None:
         """End a worker and its call; the next call to need one starts a fresh worker. No reason: the exit code's."""
@@ -227,6 +233,10 @@ class LocalExecutor:
         outcome = Outcome(kind, value, reason, seconds, job.error)
         self._outcomes[job.handle] = outcome
         self._events.append(Finished(job.handle, outcome))
+
+
+def _still_running(job: _Job) -> str:
+    return f"still running after {job.limits.seconds:g} s"
 
 
 def _load_error(payload: bytes) -> VisuTilityError | None:

@@ -1,5 +1,6 @@
 """Well and badly behaved functions for executors to run: importable by name, as called code must be."""
 
+import contextlib
 import os
 import re
 import signal
@@ -43,6 +44,21 @@ def ignore_signals_and_hang(marker: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     hang(marker)
+
+
+def hang_until_any_signal(marker: str) -> None:
+    """Hang, with every signal's default action back in place, so that the first one ends the process."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGINT}:
+        with contextlib.suppress(OSError):  # what the C library keeps for itself
+            signal.signal(number, signal.SIG_DFL)
+    hang(marker)
+
+
+def hang_in_frames_that_come_and_go() -> None:
+    """Never end, calling functions that are made and dropped all the time, as an import does."""
+    source = "def f(n):\n  return n if n == 0 else f(n - 1)\nf(40)\n"
+    while True:
+        exec(compile(source, "made.py", "exec"), {})  # noqa: S102 our own text
 
 
 def eat_memory() -> int:

@@ -91,7 +91,9 @@ def check_hanging_is_killed(make: MakeExecutor, folder: Path) -> None:
     """A call past its deadline is killed, deaf to signals or holding the interpreter though it be."""
     _ends(make, Call.of(_calls.hang, str(folder / "a")), SHORT, "timeout", "0.3 s", "in hang")
     _ends(make, Call.of(_calls.ignore_signals_and_hang, str(folder / "b")), SHORT, "timeout")
-    _ends(make, Call.of(_calls.hang_holding_the_interpreter), SHORT, "timeout")
+    _ends(make, Call.of(_calls.hang_holding_the_interpreter), SHORT, "timeout", "in hang_holding_the_interpreter")
+    _ends(make, Call.of(_calls.hang_in_frames_that_come_and_go), SHORT, "timeout", "in hang_in_frames")
+    _ends(make, Call.of(_calls.hang_until_any_signal, str(folder / "c")), SHORT, "timeout", "0.3 s")
 
 
 def check_eating_memory_is_refused(make: MakeExecutor, folder: Path) -> None:
