@@ -39,16 +39,10 @@ def run(path: Path, module: types.ModuleType) -> int:
 # -- what is in the docs runs and resolves ---------------------------------------------------------------------------
 
 WITH_CODE = [path for path in PAGES if blocks(path.read_text("utf-8"))]
-SLOW = {  # the whole loop, and what takes a second or so
-    "README.md",
-    *(f"docs/{name}.md" for name in ("corruption-score", "detector-seasonal", "drift-images", "interop", "studies")),
-}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, id=page_id(p), marks=[pytest.mark.slow] if page_id(p) in SLOW else []) for p in WITH_CODE],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", WITH_CODE, ids=page_id)
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # Optuna's, which it never closes
 def test_the_python_of_the_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -11,6 +11,8 @@ from terminal import on_a_terminal
 from visutility.cli import main
 from visutility.loop import Project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path):
@@ -231,7 +233,6 @@ def lines_on_a_terminal(columns, *words):
     return re.sub("\x1b\\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "lines"), [(80, 4), (120, 2)])
 def test_an_incident_that_a_run_was_refused_for_takes_few_lines(home, columns, lines):
     """The run that is at work answers the incident before."""
@@ -244,7 +245,6 @@ def test_an_incident_that_a_run_was_refused_for_takes_few_lines(home, columns, l
     assert sum(bool(line.strip()) for line in shown[start:]) - 1 <= lines  # the last one counts what is closed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x" * 200, "the night shift of the northern depot " * 5])
 def test_an_incident_that_somebody_with_a_long_name_looks_after_takes_few_lines(home, name):
     with Project.open(settings=settings(home)) as project:
@@ -254,7 +254,6 @@ def test_an_incident_that_somebody_with_a_long_name_looks_after_takes_few_lines(
     assert sum(bool(line.strip()) for line in shown[2:]) <= 4  # after the head
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("words", [["list"], ["list", "--all"], ["show", "1"], ["rate"]])
 def test_no_line_is_wider_than_the_terminal(home, columns, words):

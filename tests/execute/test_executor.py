@@ -7,9 +7,13 @@ from visutility.execute import Call, Handle, Limits, LocalExecutor, Outcome
 from visutility.testing.executors import EXECUTOR_CHECKS
 
 EXECUTORS = {"local": LocalExecutor}
+CHECKS = [
+    pytest.param(check, marks=[pytest.mark.slow] if check.__name__ == "check_hanging_is_killed" else [])
+    for check in EXECUTOR_CHECKS
+]
 
 
-@pytest.mark.parametrize("check", EXECUTOR_CHECKS)
+@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("kind", EXECUTORS)
 def test_conformance(kind, check, tmp_path):
     check(EXECUTORS[kind], tmp_path)

@@ -10,6 +10,8 @@ from visutility.core.errors import AlreadyExists, Invalid, StudyNotFound
 from visutility.interop.optuna_import import optuna_studies, read_optuna
 from visutility.registry import studies
 
+pytestmark = pytest.mark.slow
+
 
 def objective(trial):
     if trial.number == 5:

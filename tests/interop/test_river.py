@@ -13,6 +13,8 @@ from visutility.core.rng import rng
 from visutility.interop.river import RiverDetector
 from visutility.monitor import DETECTORS, make_detector
 
+pytestmark = pytest.mark.slow
+
 ALONE = sorted(set(DETECTORS) - {"e-detector"})  # what learns from a stream's own first values
 MODELS = [
     *(RiverDetector(kind) for kind in ALONE),

@@ -20,6 +20,8 @@ from visutility.loop.policy import LOOKS, Normal, Situation, decide, looks, read
 from visutility.monitor import HarmKind
 from visutility.store.schema import audit_event, retrain_trigger, run, verdict, watch
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 0.05
 
 
@@ -219,9 +221,7 @@ def test_an_alarm_that_cannot_be_judged_waits_for_the_values_after_it(tmp_path):
         assert {row.verdict_id for row in decided} <= {row.id for row in alarms}
 
 
-@pytest.mark.parametrize(
-    "size", [pytest.param(20, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.slow), 3000]
-)
+@pytest.mark.parametrize("size", [20, 50, 3000])
 def test_how_values_are_cut_into_events_keeps_no_alarm_waiting_for_ever(tmp_path, size):
     """Large errors of another version between them neither count nor keep an alarm from its last look."""
     reference = uncertain(40, 0.2, "forty")
@@ -321,7 +321,6 @@ def test_another_tolerance_is_another_watch_when_a_version_comes_back(tmp_path):
 # -- every detector through the loop ---------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "detector", "more"),
     [
@@ -368,7 +367,6 @@ def test_each_detector_alarms_and_starts_one_run_through_the_loop(tmp_path, metr
 # -- the whole loop without labels in its alarms ---------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_label_free_watch_goes_round_the_whole_loop(tmp_path):
     """The reference is the uncertainty on the gate rows, after the promotion too."""
     one = Watch(metric="uncertainty", detector="ranks", settings={"arl": 1e3}, tolerance=TOLERANCE)

@@ -207,6 +207,7 @@ def test_a_rise_after_a_lasting_fall_is_seen(fall):
     assert np.isfinite(delay).all()
 
 
+@pytest.mark.slow
 def test_unchanged_values_are_not_learnt_anew():
     """One of 1e8 values at most is: 300,000 have more than one with probability 1e-5."""
     state = Ranks().init(60)
@@ -283,6 +284,7 @@ def test_a_constant_stream_wins_nothing(glitch):
     assert detector.scores(state)[0] < 1.0
 
 
+@pytest.mark.slow
 def test_a_level_that_becomes_common_is_seen_soon():
     """.1 % of values are at .7, the others at .2; then 5 % are. Ties in an order of their own would take 390 values."""
     draw = rng(10, "level").random((60, 5000))
@@ -330,6 +332,7 @@ def test_settings_out_of_range_are_refused(settings):
         Ranks(**settings)
 
 
+@pytest.mark.slow
 def test_one_odd_value_among_the_first_does_not_pass_for_dependence():
     """Of a stream that is nearly constant all ranks are alike: that says nothing about how they hang together."""
     values = np.zeros((8, 5300))
