@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from visutility.core.errors import InvalidSetting
@@ -36,7 +37,12 @@ def compare(
         raise InvalidSetting(f"unknown kind {kind!r}", hint=f"use one of {', '.join(sorted(KINDS))}")
     check_level(level)
     function = KINDS[kind]
-    known = set(inspect.signature(function).parameters) - {"reference", "current", "level", "seed"}
+    known = _settings_of(function)
     if strange := sorted(set(settings) - known):
         raise InvalidSetting(f"kind {kind!r} has no setting {strange[0]!r}", hint=f"it has {', '.join(sorted(known))}")
     return function(reference, current, level=level, seed=seed, **settings)
+
+
+@cache
+def _settings_of(function: Callable[..., DriftReport]) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters) - {"reference", "current", "level", "seed"}

@@ -70,8 +70,8 @@ class EmbeddingReference:
     means: Whitened
     spreads: Whitened
     constants: Constants
-    distances: Floats  # (m,) log squared distances of the reference's rows, in rising order
-    known: tuple[Ints, Floats]  # names of the rows that are there once, rising, (k,), and their log distances (k, 2)
+    deciles: tuple[Floats, tuple[float, ...]]  # of the rows' log squared distances, and the shares between
+    known: tuple[Ints, Ints, Floats]  # of rows that are there once: sums and names, each rising, log distances (k, 2)
 
     @classmethod
     def fit(cls, reference: NDArray[Any], seed: int = 0) -> "EmbeddingReference":
@@ -100,8 +100,11 @@ class EmbeddingReference:
         spreads = Whitened.fit(logs, clip=0.9, least=1e-4, worth=2 / 3)
         constants = Constants.fit(whole, inverse_spread(whole) > 0.0)
         names, first, count = np.unique(_names(values), return_index=True, return_counts=True)
-        known = names[count == 1], logs[first[count == 1]]
-        return cls(m, d, projections, folds, means, spreads, constants, np.sort(logs[:, 0]), known)
+        once = first[count == 1]
+        known = np.unique(_sums(values[once])), names[count == 1], logs[once]
+        edges = np.quantile(logs[:, 0], np.linspace(0.0, 1.0, 11))
+        deciles = edges, _shares(logs[:, 0], edges)
+        return cls(m, d, projections, folds, means, spreads, constants, deciles, known)
 
     def test(self, current: Floats) -> Outcome:
         """Test vectors (n, d) that `checked` returned.
@@ -114,10 +117,10 @@ class EmbeddingReference:
         vectors, features = _features(current, self.projections)
         logs = sum((_log_distances(vectors, fold) for fold in self.folds), np.zeros((len(current), len(SHRINK))))
         logs /= len(self.folds)
-        names, own = _names(current), self.known[0]
-        at = np.minimum(np.searchsorted(own, names), max(len(own) - 1, 0))
-        again = np.flatnonzero(own[at] == names) if len(own) else at[:0]
-        logs[again] = self.known[1][at[again]]
+        sums, names, own = self.known
+        if len(maybe := np.flatnonzero(_places(_sums(current), sums) >= 0)):  # few rows, as a rule none, need a name
+            at = _places(_names(current[maybe]), names)
+            logs[maybe[at >= 0]] = own[at[at >= 0]]
         z_mean, z_spread = self.means.z(features), self.spreads.z(logs)
         mean, spread = self.means.test(z_mean), self.spreads.test(z_spread)
         z = z_mean if mean[0] <= spread[0] else z_spread
@@ -223,12 +226,9 @@ def rows_of(
 
     The last is there where at least one row differs.
     """
-    edges = np.quantile(learnt.distances, np.linspace(0.0, 1.0, 11))
+    edges, shares = learnt.deciles[0].copy(), learnt.deciles[1]
     edges[0], edges[-1] = min(edges[0], found.distances.min()), max(edges[-1], found.distances.max())
-    shown = [
-        Histogram(tuple((np.histogram(values, edges)[0] / len(values)).tolist()), tuple(edges.tolist()))
-        for values in (learnt.distances, found.distances)
-    ]
+    shown = [Histogram(part, tuple(edges.tolist())) for part in (shares, _shares(found.distances, edges))]
     of = "shift in reference deviations"
     tests = [(*found.mean, "mean", "whitened mean", of, shown), (*found.spread, "spread", "log distances", of, shown)]
     if found.constant is not None and found.constant[1] > 0.0:
@@ -280,6 +280,24 @@ def _features(values: Floats, projections: tuple[Floats, Floats] | None) -> tupl
 
 def _widened(values: Floats) -> Floats:
     return np.concatenate([values, np.sqrt(np.abs(values))], 1)
+
+
+def _shares(values: Floats, edges: Floats) -> tuple[float, ...]:
+    return tuple((np.histogram(values, edges)[0] / len(values)).tolist())
+
+
+def _places(wanted: Ints, rising: Ints) -> Ints:
+    """Return where each of `wanted` is in `rising`, -1 where it is not."""
+    at = np.searchsorted(rising, wanted)
+    there = at < len(rising)
+    there[there] = rising[at[there]] == wanted[there]
+    return np.where(there, at, -1)
+
+
+def _sums(values: Floats) -> Ints:
+    """Return a number for each row, (n,), which equal rows share: quick, and others may share it too."""
+    sums: Ints = np.ascontiguousarray(values).view(np.int64).sum(1)
+    return sums
 
 
 def _names(values: Floats) -> Ints:
