@@ -1,6 +1,7 @@
 """What the local executor does with processes: none is left behind, whoever dies, and nothing leaks into the caller."""
 
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from visutility.execute import Call, Finished, Limits, LocalExecutor, run_call
+from visutility.execute._process import WorkerProcess
 from visutility.testing import _calls
 from visutility.testing.executors import collect, wait_for
 
@@ -79,6 +81,38 @@ def test_a_worker_is_replaced_after_a_deadline():
         assert run_call(executor, Call.of(_calls.hang_holding_the_interpreter), Limits(0.2)).kind == "timeout"
         assert run_call(executor, Call.of(_calls.process_id), LONG).value != before
         assert gone(before)
+
+
+@pytest.mark.parametrize(("how", "kind"), [("raise", "timeout"), ("exit", "timeout"), ("return", "value")])
+def test_a_call_that_takes_the_question_for_an_order_ran_past_its_deadline(how, kind):
+    """What it returns at once may still count, as what it returns in that moment by itself does."""
+    with LocalExecutor(1) as executor:
+        before = run_call(executor, Call.of(_calls.process_id), LONG).value
+        outcome = run_call(executor, Call.of(_calls.hang_until_asked_where, how), Limits(0.2))
+        assert outcome.kind == kind
+        assert kind == "value" or outcome.reason.startswith("still running after 0.2 s")
+        assert run_call(executor, Call.of(_calls.process_id), LONG).value != before  # it may be asked only now
+        assert gone(before)
+
+
+def test_the_place_is_told_from_deep_down_whatever_the_call_before_did_to_the_signal():
+    with LocalExecutor(1) as executor:
+        before = run_call(executor, Call.of(_calls.take_the_question_for_itself), LONG).value
+        assert run_call(executor, Call.of(_calls.process_id), LONG).value == before
+        outcome = run_call(executor, Call.of(_calls.hang_deep_down, 80), Limits(0.2))
+        assert outcome.kind == "timeout"
+        assert "in hang_at_the_bottom" in outcome.reason
+
+
+def test_asking_a_worker_that_just_died_leaves_its_number_taken():
+    """Else the group that is killed after could be another's."""
+    with selectors.DefaultSelector() as selector:
+        worker = WorkerProcess(1, selector)
+        os.kill(worker.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+        worker.ask_where()
+        assert os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        assert worker.kill() == -signal.SIGKILL
 
 
 def test_a_stopped_worker_holds_up_nobody():

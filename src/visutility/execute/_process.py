@@ -31,7 +31,9 @@ _BOOT: Final = (
     f"import json, os, sys; sys.path[:] = json.loads(os.environ.pop('{_PATH}')); "
     "from visutility.execute._worker import main; main()"
 )
-_TAIL: Final = 2000  # bytes of output kept
+_TAIL: Final = 2000  # characters of output shown, and of a stack
+_KEPT: Final = 1 << 15  # bytes of output kept: a dumped stack has up to 100 lines, the one that counts first
+_STACK: Final = "Stack (most recent call first):"
 _WORKER: Final = str(Path(__file__).with_name("_worker.py"))
 
 Source = Literal["socket", "output", "exit"]
@@ -85,7 +87,9 @@ class WorkerProcess:
         self.read_output()
         text = self._tail.decode(errors="replace").strip()
         text = text.partition(f'\n  File "{_WORKER}"')[0]  # a dumped stack ends in our own frames
-        return f"…{text}" if len(self._tail) >= _TAIL else text
+        printed, asked, stack = text.rpartition(_STACK) if _STACK in text else (text, "", "")
+        shown = f"…{printed[-_TAIL:]}" if len(printed) > _TAIL else printed
+        return f"{shown}{asked}{stack[:_TAIL]}…" if len(stack) > _TAIL else f"{shown}{asked}{stack}"
 
     def forget(self) -> None:
         """Drop what it printed so far."""
@@ -99,7 +103,7 @@ class WorkerProcess:
                 chunk = os.read(self._output, 1 << 16)
             except BlockingIOError:
                 return
-            self._tail = (self._tail + chunk)[-_TAIL:]
+            self._tail = (self._tail + chunk)[-_KEPT:]
             if not chunk:
                 with contextlib.suppress(KeyError):
                     self._selector.unregister(self._output)
@@ -108,7 +112,7 @@ class WorkerProcess:
     def ask_where(self) -> None:
         """Have it print the stack of its main thread, even where called code holds the interpreter's lock."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(WHERE)
+            os.kill(self.pid, WHERE)  # and not `send_signal`, which waits for a process that died: see `kill`
 
     def want_writing(self) -> None:
         """Have the selector say when more can be sent, as long as there is more to send."""

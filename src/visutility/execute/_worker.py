@@ -39,9 +39,6 @@ def main() -> None:
     _die_with(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the executor's business
     faulthandler.enable(_STDERR)
-    # Asked at its deadline, the thread says itself where it is: another thread that read its frames while it runs, as
-    # `faulthandler.dump_traceback_later` does, may meet one that is half made and crash.
-    faulthandler.register(frames.WHERE, _STDERR, all_threads=False)
     with contextlib.suppress(OSError):  # should the system run out of memory, rather this process than our parent
         Path("/proc/self/oom_score_adj").write_text("500")
     while (call := frames.receive(sock)) is not None:
@@ -92,6 +89,11 @@ def _serve(sock: socket.socket, call: bytes, arguments: bytes) -> None:
     if sys.path != path:
         sys.path[:] = path
         importlib.invalidate_caches()
+    # Asked at its deadline, the thread says itself where it is: another thread that read its frames while it runs, as
+    # `faulthandler.dump_traceback_later` does, may meet one that is half made and crash. Anew for every call: the one
+    # before may have taken the signal for itself.
+    faulthandler.unregister(frames.WHERE)
+    faulthandler.register(frames.WHERE, _STDERR, all_threads=False)
     answer(frames.STARTED)
     try:
         payload = _run(target, arguments, memory, report)

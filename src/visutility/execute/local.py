@@ -170,6 +170,8 @@ class LocalExecutor:
         elif kind == frames.REPORTED:
             step, value = frames.REPORT.unpack(payload)
             self._events.append(Report(job.handle, step, value))
+        elif job.overdue and kind != frames.VALUE:  # called code may take our question for an order to stop
+            self._replace(worker, "timeout", _still_running(job))
         elif kind == frames.ERROR:
             job.error = _load_error(payload)
         elif kind == frames.MEMORY:
@@ -177,8 +179,11 @@ class LocalExecutor:
         elif kind == frames.QUIT:
             self._replace(worker, "died", payload.decode())
         else:
-            self._idle.append(worker)
             del self._busy[worker]
+            if job.overdue:  # the question may reach it only now, and would be one to the next call
+                worker.kill()
+            else:
+                self._idle.append(worker)
             if kind == frames.RAISED:
                 self._finish(job, "raised", reason=payload.decode())
             else:

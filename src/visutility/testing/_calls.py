@@ -54,6 +54,40 @@ def hang_until_any_signal(marker: str) -> None:
     hang(marker)
 
 
+def hang_until_asked_where(how: str) -> None:
+    """Hang, and take the question where for an order: to "raise", to "exit", or to "return"."""
+
+    def stop(*_: object) -> None:
+        if how == "exit":
+            sys.exit(3)
+        raise TimeoutError("told to stop")
+
+    signal.signal(signal.SIGXCPU, stop)
+    try:
+        threading.Event().wait()
+    except TimeoutError:
+        if how == "raise":
+            raise
+
+
+def take_the_question_for_itself() -> int:
+    """Leave the signal that asks where a call hangs with its default action; return the process id."""
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    return os.getpid()
+
+
+def hang_deep_down(depth: int) -> None:
+    """Hang below so many calls."""
+    if depth:
+        hang_deep_down(depth - 1)
+    hang_at_the_bottom()
+
+
+def hang_at_the_bottom() -> None:
+    """Hang."""
+    threading.Event().wait()
+
+
 def hang_in_frames_that_come_and_go() -> None:
     """Never end, calling functions that are made and dropped all the time, as an import does."""
     source = "def f(n):\n  return n if n == 0 else f(n - 1)\nf(40)\n"
