@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,34 @@ def test_it_holds_what_was_written_last_and_is_private(tmp_path):
             assert file.read() == data
     assert path.stat().st_mode & 0o777 == 0o600
     assert sorted(one.name for one in path.parent.iterdir()) == ["file", "file.lock"]
+
+
+def test_a_close_waits_for_the_write_of_another_thread(tmp_path, monkeypatch):
+    """Else who opens it next writes to the same part of a file."""
+    begun, go_on, seen = threading.Event(), threading.Event(), []
+    sync = os.fsync
+
+    def slow(handle):
+        begun.set()
+        assert go_on.wait(60)
+        sync(handle)
+
+    file = SingleFile(tmp_path / "file")
+    monkeypatch.setattr(os, "fsync", slow)
+    writes = threading.Thread(target=lambda: file.write(b"whole"))
+    closes = threading.Thread(target=lambda: (file.close(), seen.append(file.path.read_bytes())))
+    writes.start()
+    assert begun.wait(60)
+    closes.start()
+    closes.join(0.1)
+    with pytest.raises(Conflict, match="open elsewhere"):
+        SingleFile(tmp_path / "file")
+    go_on.set()
+    writes.join()
+    closes.join()
+    assert seen == [b"whole"]
+    with pytest.raises(Conflict, match="is closed"):
+        file.write(b"more")
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):

@@ -103,6 +103,7 @@ class LateLabels:
         """
         self._file.check_open()
         with self._turn:
+            self._file.check_open()
             if not self._label.waiting:
                 return []
             if not self._written:
@@ -130,6 +131,7 @@ class LateLabels:
         """Write what the join takes, with the events that follow from it, and send them."""
         self._file.check_open()  # in a child that was forked while a thread had its turn, nobody ends that
         with self._turn:
+            self._file.check_open()
             before = self.join.counts
             try:
                 self._note(join())

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Self, final
@@ -28,6 +29,7 @@ class SingleFile:
             make_folder(path.parent)
             handle = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, PRIVATE_FILE)
         self._handle: int | None = handle
+        self._writing = threading.RLock()  # a lock let go of in the middle of a write would let another one write too
         _known.add(self)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,24 +59,28 @@ class SingleFile:
 
     def write(self, data: bytes) -> None:
         """Replace what it holds; on the disk when this returns. Raises `Conflict` once it was closed."""
-        self.check_open()
-        part = self.path.with_name(f"{self.path.name}.part")  # nobody else writes here
-        with translated_os(self.path):
-            try:
-                with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, PRIVATE_FILE), "wb") as out:
-                    out.write(data)
-                    out.flush()
-                    os.fsync(out.fileno())
-                part.replace(self.path)
-            except BaseException:
-                with suppress(OSError):
-                    part.unlink()
-                raise
-            sync_folder(self.path.parent)
+        self.check_open()  # first: in a child that was forked in the middle of a write nobody ends that
+        with self._writing:
+            self.check_open()
+            part = self.path.with_name(f"{self.path.name}.part")  # nobody else writes here
+            with translated_os(self.path):
+                try:
+                    with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, PRIVATE_FILE), "wb") as out:
+                        out.write(data)
+                        out.flush()
+                        os.fsync(out.fileno())
+                    part.replace(self.path)
+                except BaseException:
+                    with suppress(OSError):
+                        part.unlink()
+                    raise
+                sync_folder(self.path.parent)
 
     def close(self) -> None:
-        """Let others have it. Twice is once."""
-        self._let_go(unlock=True)
+        """Let others have it, once a write that another thread is in has ended. Twice is once."""
+        if not self.closed:
+            with self._writing:
+                self._let_go(unlock=True)
 
     def _let_go(self, *, unlock: bool) -> None:
         handle, self._handle = self._handle, None
