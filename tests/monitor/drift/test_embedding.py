@@ -7,7 +7,7 @@ from scipy import stats
 from visutility.core.errors import EmptyWindow, InvalidData, InvalidObservation, InvalidSetting
 from visutility.core.rng import rng
 from visutility.monitor import compare
-from visutility.monitor.drift import DriftReport
+from visutility.monitor.drift import DriftReport, whitened
 from visutility.monitor.drift.embedding import EmbeddingReference
 from visutility.monitor.drift.whitened import Whitened
 
@@ -67,6 +67,50 @@ def test_rows_of_the_reference_that_come_again_are_no_drift(source):
         assert not compare(reference, current, kind="embedding", level=0.001).drifted
     moved = reference[part] + reference.std(0)  # and it still sees what is not the same
     assert compare(reference, moved, kind="embedding", level=0.001).drifted
+
+
+def test_of_many_rows_some_are_paired_and_tell_the_same(monkeypatch):
+    reference = normal(rng(0, "paired"), 4000)
+    every = Whitened.fit(reference, clip=0.25, least=0.01)
+    monkeypatch.setattr(whitened, "PAIRED", 300)  # of 800 in a fold
+    some = Whitened.fit(reference, clip=0.25, least=0.01)
+    assert some.cumulants != every.cumulants
+    assert some.cumulants == pytest.approx(every.cumulants, rel=0.05)
+    assert some.fourth == every.fourth
+
+
+@pytest.mark.parametrize("often", [2, 5, 100, 400])
+@pytest.mark.parametrize("width", [8, 100])
+def test_a_reference_with_repeats_is_no_drift_from_itself_or_a_part(often, width):
+    """Every row so often, or one row in ten of another 400: of pairs of 100 values, each was drift, p < 1e-200."""
+    g = rng(0, "repeats", str(often), str(width))
+    some = g.standard_normal((400 // often, width))
+    every = np.repeat(some, often, axis=0)
+    mixed = np.concatenate(
+        [g.standard_normal((400, width)), np.repeat(g.standard_normal((40 // min(often, 40), width)), often, axis=0)]
+    )
+    for reference in (every, g.permutation(every), mixed, g.permutation(mixed)):
+        part = reference[g.permutation(len(reference))[: len(reference) // 3]]
+        assert not compare(reference, reference, kind="embedding", level=0.001).drifted
+        assert not compare(reference, part, kind="embedding", level=0.001).drifted
+
+
+def drawn_anew(things, width):
+    """Rows of a catalogue: fresh windows hold some that the reference has, once or more often, and some it has not."""
+    all_of_them = rng(0, "catalogue", str(things)).standard_normal((things, width))
+    return lambda g, rows: all_of_them[g.integers(0, things, rows)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("things", [30, 300, 1000, 5000])
+def test_the_level_holds_where_rows_come_again(things):
+    """Of 200 windows, 10 alarm by chance; 149 did when rows that are there once alone had their own distance."""
+    source, alarms = drawn_anew(things, 64), 0
+    for k in range(40):
+        g = rng(k, "again and again", str(things))
+        learnt = EmbeddingReference.fit(source(g, 500))
+        alarms += sum(learnt.test(source(g, rows)).p_value <= 0.05 for rows in (50, 400, 400, 400, 400))
+    assert alarms <= most(200)
 
 
 def test_a_row_of_the_same_numbers_in_another_order_is_another_row():

@@ -71,7 +71,7 @@ class EmbeddingReference:
     spreads: Whitened
     constants: Constants
     deciles: tuple[Floats, tuple[float, ...]]  # of the rows' log squared distances, and the shares between
-    known: tuple[Ints, Ints, Floats]  # of rows that are there once: sums and names, each rising, log distances (k, 2)
+    known: tuple[Ints, Ints, Floats]  # of rows not too often there: sums and names, each rising, log distances (k, 2)
 
     @classmethod
     def fit(cls, reference: NDArray[Any], seed: int = 0) -> "EmbeddingReference":
@@ -89,7 +89,12 @@ class EmbeddingReference:
             projections = (first, second)
         vectors, features = _features(values, projections)
         whole = features if projections is None else _widened(values)
-        fold = np.arange(m) % FOLDS
+        names, first, which, count = np.unique(
+            _names(values), return_index=True, return_inverse=True, return_counts=True
+        )
+        rare = count <= max(1, m // (2 * FOLDS))  # their copies share a fold; it would be too large for the others'
+        order = np.argsort(np.argsort(first))  # of the distinct rows, by where they come first
+        fold = np.where(rare[which], order[which], np.arange(m)) % FOLDS
         folds = tuple(_distance(vectors[fold != k]) for k in range(FOLDS))
         logs = np.empty((m, len(SHRINK)))
         for k in range(FOLDS):
@@ -99,9 +104,7 @@ class EmbeddingReference:
         # centre errs more than a mean of m rows does, for windows as long as the reference (chosen on normal vectors)
         spreads = Whitened.fit(logs, clip=0.9, least=1e-4, worth=2 / 3)
         constants = Constants.fit(whole, inverse_spread(whole) > 0.0)
-        names, first, count = np.unique(_names(values), return_index=True, return_counts=True)
-        once = first[count == 1]
-        known = np.unique(_sums(values[once])), names[count == 1], logs[once]
+        known = np.unique(_sums(values[first[rare]])), names[rare], logs[first[rare]]
         edges = np.quantile(logs[:, 0], np.linspace(0.0, 1.0, 11))
         deciles = edges, _shares(logs[:, 0], edges)
         return cls(m, d, projections, folds, means, spreads, constants, deciles, known)
@@ -111,7 +114,7 @@ class EmbeddingReference:
 
         A row's distance is the mean over the folds' covariances, as each of the reference's own is measured by the one
         covariance that has not seen it: the two have the same mean without a change, whatever d / m. A row of the
-        reference that comes again has the distance that it had there.
+        reference that comes again, the same to the last bit, has the distance that it had there.
         """
         current = _without_tiny(current)
         vectors, features = _features(current, self.projections)
