@@ -105,6 +105,29 @@ def test_a_shift_of_the_classes_is_left_to_confidence(reference):
     assert abs(found.parts["transport"] - accuracy(scores, labels)) > 0.15
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tilt", "means", "worsts"), [(1.5, (0.0146, 0.0102), (0.0915, 0.0360)), (4.0, (0.2388, 0.0095), (0.6502, 0.0344))]
+)
+def test_confidence_is_to_be_chosen_where_the_mix_shifts_and_the_scores_are_right(tilt, means, worsts):
+    """The figures of docs/estimated-accuracy.md: six calibrated classes, rows drawn with chances that scores give."""
+    errors = {"auto": [], "confidence": []}
+    for window in range(40):
+        g = rng(window, "mix")
+
+        def draw(by, g=g):
+            scores = g.dirichlet(np.full(6, 0.3), 8000)
+            chances = np.exp(scores @ by)
+            scores = scores[g.choice(8000, 2000, p=chances / chances.sum())]
+            return scores, (g.random((2000, 1)) > scores.cumsum(1)[:, :-1]).sum(1)
+
+        known, (scores, labels) = draw(np.zeros(6)), draw(g.normal(0.0, tilt, 6))
+        for method, found in errors.items():
+            found.append(abs(estimate_performance(*known, scores, method=method).value - accuracy(scores, labels)))
+    assert [np.mean(found) for found in errors.values()] == pytest.approx(means, abs=5e-4)
+    assert [max(found) for found in errors.values()] == pytest.approx(worsts, abs=5e-4)
+
+
 def test_images_that_go_bad_are_left_to_transport(reference):
     scores, labels = pictures(6000, 3, fade=0.5, noise=0.7, pull=3.0)
     found = estimate_performance(*reference, scores)
